@@ -1,0 +1,149 @@
+/** Bytes in, frames out, however the bytes were cut: a running total, `subarray` within a chunk, a copy only across chunks. */
+import { FRAME_HEADER_BYTES } from './frame.js';
+import { UNTRUSTED_LENGTH_FACTOR } from './limits.js';
+import { MeshError } from './mesh-error.js';
+
+/** Where decoded frames go. */
+export interface FrameSink {
+  /** One whole payload; valid for as long as it is kept. */
+  onFrame(payload: Buffer): void;
+  /** A frame longer than the limit was skipped. `head` is the first part of its payload, at most {@link HEAD_BYTES}. */
+  onOversize(declaredBytes: number, head: Buffer): void;
+}
+
+/** How much of a skipped frame is kept, so that its `id` can be told and that one call be failed. */
+export const HEAD_BYTES = 256;
+
+const FIRST_ALLOCATION_BYTES = 16 * 1024;
+const EMPTY = Buffer.alloc(0);
+
+/** An incremental decoder of one direction of one stream. */
+export class FrameDecoder {
+  private header = 0;
+  private headerBytes = 0;
+  /** Declared length of the frame under way, or -1 while the header is incomplete. */
+  private declared = -1;
+  private received = 0;
+  /** What has arrived of a frame that spans chunks; grows by doubling, never beyond what was declared. */
+  private partial = EMPTY;
+  private stopped = false;
+
+  constructor(
+    private readonly maxFrameBytes: number,
+    private readonly sink: FrameSink,
+  ) {}
+
+  /** True while a frame has begun and not ended. */
+  get incomplete(): boolean {
+    return this.headerBytes > 0 || this.declared >= 0;
+  }
+
+  /** Ignores everything from here on. */
+  stop(): void {
+    this.stopped = true;
+    this.partial = EMPTY;
+  }
+
+  /** Takes the next bytes. Throws a `MeshError` (`RESOURCE_EXHAUSTED`) when the declared length cannot be trusted. */
+  push(chunk: Buffer): void {
+    let at = 0;
+    while (!this.stopped) {
+      if (this.declared < 0) {
+        at = this.readHeader(chunk, at);
+        if (this.declared < 0) return;
+      }
+      at = this.declared > this.maxFrameBytes ? this.skipBody(chunk, at) : this.readBody(chunk, at);
+      if (this.declared >= 0) return;
+    }
+  }
+
+  /** The stream has ended: throws a `MeshError` (`DATA_LOSS`) when that cut a frame short. */
+  end(): void {
+    if (!this.incomplete || this.stopped) return;
+    const got =
+      this.declared < 0
+        ? `${this.headerBytes} of 4 header bytes`
+        : `${this.received} of ${this.declared} bytes`;
+    throw new MeshError('DATA_LOSS', `the stream ended inside a frame, after ${got}`);
+  }
+
+  private readHeader(chunk: Buffer, from: number): number {
+    let at = from;
+    if (this.headerBytes === 0 && chunk.length - at >= FRAME_HEADER_BYTES) {
+      this.begin(chunk.readUInt32BE(at));
+      return at + FRAME_HEADER_BYTES;
+    }
+    while (at < chunk.length && this.headerBytes < FRAME_HEADER_BYTES) {
+      this.header = this.header * 256 + (chunk[at] ?? 0);
+      this.headerBytes += 1;
+      at += 1;
+    }
+    if (this.headerBytes === FRAME_HEADER_BYTES) this.begin(this.header);
+    return at;
+  }
+
+  private begin(declared: number): void {
+    this.header = 0;
+    this.headerBytes = 0;
+    if (declared > this.maxFrameBytes * UNTRUSTED_LENGTH_FACTOR) {
+      this.stop();
+      throw new MeshError(
+        'RESOURCE_EXHAUSTED',
+        `a frame declares ${declared} bytes, over ${UNTRUSTED_LENGTH_FACTOR} times limits.maxFrameBytes ` +
+          `(${this.maxFrameBytes}): the peer's framing cannot be trusted`,
+      );
+    }
+    this.declared = declared;
+    this.received = 0;
+  }
+
+  private readBody(chunk: Buffer, at: number): number {
+    const missing = this.declared - this.received;
+    const available = chunk.length - at;
+    if (this.received === 0 && available >= missing) {
+      this.finish(missing === 0 ? EMPTY : chunk.subarray(at, at + missing));
+      return at + missing;
+    }
+    const take = Math.min(missing, available);
+    this.keep(chunk, at, take, this.declared);
+    if (this.received === this.declared) {
+      const payload = this.partial.subarray(0, this.declared);
+      this.partial = EMPTY;
+      this.finish(payload);
+    }
+    return at + take;
+  }
+
+  private finish(payload: Buffer): void {
+    this.declared = -1;
+    this.sink.onFrame(payload);
+  }
+
+  private skipBody(chunk: Buffer, at: number): number {
+    const take = Math.min(this.declared - this.received, chunk.length - at);
+    const head = Math.min(take, HEAD_BYTES - Math.min(this.received, HEAD_BYTES));
+    if (head > 0) this.keep(chunk, at, head, HEAD_BYTES);
+    this.received += take - head;
+    if (this.received === this.declared) {
+      const declared = this.declared;
+      const kept = this.partial.subarray(0, Math.min(declared, HEAD_BYTES));
+      this.partial = EMPTY;
+      this.declared = -1;
+      this.sink.onOversize(declared, kept);
+    }
+    return at + take;
+  }
+
+  /** Copies `length` bytes of the chunk behind what is there; the room doubles, so all copying together is linear. */
+  private keep(chunk: Buffer, at: number, length: number, most: number): void {
+    const needed = this.received + length;
+    if (needed > this.partial.length) {
+      const room = Math.min(most, Math.max(needed, this.partial.length * 2, FIRST_ALLOCATION_BYTES));
+      const grown = Buffer.allocUnsafeSlow(room);
+      this.partial.copy(grown, 0, 0, this.received);
+      this.partial = grown;
+    }
+    chunk.copy(this.partial, this.received, at, at + length);
+    this.received = needed;
+  }
+}

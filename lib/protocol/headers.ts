@@ -1,0 +1,65 @@
+/** The header names of the wire, and what a peer says of itself in them. */
+import type { Metadata } from './packet.js';
+
+/** `:path` of every channel. */
+export const CHANNEL_PATH = '/channel';
+/** The version of part 2 of the protocol that this package speaks. */
+export const PROTOCOL_VERSION = '1';
+/** The name under which the default raw channel is asked for. */
+export const DEFAULT_CHANNEL = 'default';
+
+export const HEADER = {
+  serviceName: 'x-service-name',
+  sessionId: 'x-session-id',
+  nodeId: 'x-mesh-node-id',
+  version: 'x-mesh-version',
+  channel: 'x-mesh-channel',
+  pattern: 'x-mesh-pattern',
+  open: 'x-mesh-open',
+} as const;
+
+const OWN_HEADERS: ReadonlySet<string> = new Set(Object.values(HEADER));
+/** Left out of metadata: what HTTP itself needs. */
+const HTTP_HEADERS: ReadonlySet<string> = new Set([
+  'host',
+  'content-type',
+  'content-length',
+  'te',
+  'accept-encoding',
+]);
+
+/** Headers as HTTP/2 libraries give them. */
+export type HeaderBlock = Readonly<Record<string, string | readonly string[] | number | undefined>>;
+
+/** The first value of a header, or `undefined` when it is missing or empty. */
+export function headerOf(headers: HeaderBlock, name: string): string | undefined {
+  const value = headers[name];
+  const first = typeof value === 'object' ? value[0] : value;
+  return first === undefined || first === '' ? undefined : String(first);
+}
+
+/** Every header that is neither HTTP's nor the mesh's own is metadata (protocol, part 1). */
+export function metadataOf(headers: HeaderBlock): Metadata {
+  const metadata: Record<string, string> = {};
+  for (const name of Object.keys(headers)) {
+    if (name.startsWith(':') || name === '__proto__' || OWN_HEADERS.has(name) || HTTP_HEADERS.has(name))
+      continue;
+    const value = headers[name];
+    if (value !== undefined) metadata[name] = Array.isArray(value) ? value.join(', ') : String(value);
+  }
+  return metadata;
+}
+
+/** The reason why `metadata` cannot travel as headers, or `undefined`. */
+export function metadataFault(metadata: Metadata): string | undefined {
+  for (const [name, value] of Object.entries(metadata)) {
+    if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) {
+      return `metadata key ${JSON.stringify(name)} is no HTTP/2 header name (lower-case letters, digits, "-" and "_")`;
+    }
+    if (OWN_HEADERS.has(name) || HTTP_HEADERS.has(name)) return `metadata key "${name}" is reserved`;
+    if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
+      return `metadata value of "${name}" must be printable ASCII to travel as a header`;
+    }
+  }
+  return undefined;
+}
