@@ -32,7 +32,8 @@ export interface MeshErrorWire {
   status: 'error';
   code: MeshErrorCode;
   message: string;
-  delivery?: Delivery;
+  /** Always there: without it an error of a handler that has a `code` of its own would look the same. */
+  delivery: Delivery;
   details?: Readonly<Record<string, unknown>>;
 }
 
@@ -76,54 +77,78 @@ export class MeshError extends Error {
   /** Any thrown value as a MeshError: itself when it is one, else wrapped as the cause of one with `code`. */
   static from(value: unknown, code: MeshErrorCode = 'UNKNOWN', init: MeshErrorInit = {}): MeshError {
     if (MeshError.is(value)) return value;
-    const message = value instanceof Error ? value.message : String(value);
-    return new MeshError(code, message, { ...init, cause: value });
+    return new MeshError(code, messageOf(value), { ...init, cause: value });
   }
 
   /** The same error with what was not yet known of its origin filled in. */
   at(origin: MeshErrorOrigin): MeshError {
-    const copy = new MeshError(this.code, this.rawMessage, {
+    return this.copy({
       delivery: this.delivery,
-      details: this.details,
-      cause: this.cause,
       service: this.service ?? origin.service,
       nodeId: this.nodeId ?? origin.nodeId,
       pattern: this.pattern ?? origin.pattern,
     });
-    if (this.stack !== undefined) copy.stack = this.stack;
-    return copy;
   }
 
   /** The same error with another delivery state. */
   withDelivery(delivery: Delivery): MeshError {
     if (delivery === this.delivery) return this;
-    const { code, rawMessage, details, cause, service, nodeId, pattern } = this;
-    return new MeshError(code, rawMessage, { delivery, details, cause, service, nodeId, pattern });
+    const { service, nodeId, pattern } = this;
+    return this.copy({ delivery, service, nodeId, pattern });
   }
 
   /** The wire form; `service`, `nodeId` and `pattern` stay behind, since the caller knows them. */
   toWire(): MeshErrorWire {
-    const wire: MeshErrorWire = { status: 'error', code: this.code, message: this.rawMessage };
-    if (this.delivery !== 'unknown') wire.delivery = this.delivery;
+    const { code, rawMessage: message, delivery } = this;
+    const wire: MeshErrorWire = { status: 'error', code, message, delivery };
     if (this.details !== undefined) wire.details = this.details;
     return wire;
   }
 
-  /** JSON.stringify gives the wire form, so that a MeshError which a handler throws on keeps its meaning. */
+  /**
+   * JSON.stringify gives the wire form, so that a MeshError which a handler throws on keeps its meaning. Its delivery
+   * becomes `unknown`: that a call made by the handler was not sent does not mean that the handler never ran.
+   */
   toJSON(): MeshErrorWire {
-    return this.toWire();
+    return { ...this.toWire(), delivery: 'unknown' };
   }
 
-  /** Reads the wire form; `undefined` for anything that is not one (for example what a handler threw). */
+  /** Reads the wire form; `undefined` for anything that is not one, for example what a handler threw. */
   static fromWire(value: unknown, origin: MeshErrorOrigin = {}): MeshError | undefined {
     if (typeof value !== 'object' || value === null) return undefined;
     const { status, code, message, delivery, details } = value as Record<string, unknown>;
     if (status !== 'error' || !isMeshErrorCode(code) || typeof message !== 'string') return undefined;
+    if (!isDelivery(delivery)) return undefined;
     return new MeshError(code, message, {
       ...origin,
-      delivery: DELIVERIES.has(delivery) ? (delivery as Delivery) : 'unknown',
+      delivery,
       details: isRecord(details) ? details : undefined,
     });
+  }
+
+  /** A copy that still tells where the original was made. */
+  private copy(init: MeshErrorInit): MeshError {
+    const copy = new MeshError(this.code, this.rawMessage, {
+      details: this.details,
+      cause: this.cause,
+      ...init,
+    });
+    if (this.stack !== undefined) copy.stack = this.stack;
+    return copy;
+  }
+}
+
+function isDelivery(value: unknown): value is Delivery {
+  return DELIVERIES.has(value);
+}
+
+/** Anything can be thrown, also what cannot become a string. */
+function messageOf(value: unknown): string {
+  if (value instanceof Error) return value.message;
+  try {
+    return String(value);
+  } catch {
+    return `a thrown ${typeof value} that has no text`;
   }
 }
 
