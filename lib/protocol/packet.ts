@@ -107,17 +107,30 @@ export function readTimeoutMs(value: unknown): number | undefined {
   return typeof value === 'number' && value >= 0 && Number.isFinite(value) ? value : undefined;
 }
 
-// The id is written first by every sender of this project, so a frame too long to be read still tells whose it was.
-const LEADING_ID = /^\s*\{\s*"id"\s*:\s*(-?\d{1,16}(?=\s*[,}])|"(?:[^"\\]|\\.){1,256}")/;
+// Every sender of this project writes the id first and what tells the kind next, so a frame too long to be read still
+// tells whose it was. A head that leaves a doubt is not guessed at: that could fail a call that is well.
+const LEADING_ID = /^\s*\{\s*"id"\s*:\s*(-?\d{1,16}|"(?:[^"\\]|\\.){1,256}")\s*,\s*/;
+const REQUEST_NEXT = /^(?:"event"\s*:\s*true\s*,\s*)?"pattern"\s*:/;
+const RESPONSE_NEXT = /^"(?:response|err|isDisposed)"\s*:/;
 
-/** The `id` (and whether a `pattern` follows, so that it is a request) told from the first bytes of a packet. */
+/** The `id` and whether it is a request (or an event to acknowledge) or a response, told from the first bytes of a packet. */
 export function peekPacket(head: Buffer): { id: PacketId; isRequest: boolean } | undefined {
   const text = head.toString('utf8');
   const match = LEADING_ID.exec(text);
   if (match?.[1] === undefined) return undefined;
-  const id = JSON.parse(match[1]) as PacketId;
-  return {
-    id,
-    isRequest: /^\s*,\s*"(?:event"\s*:\s*true\s*,\s*"|)pattern"/.test(text.slice(match[0].length)),
-  };
+  const next = text.slice(match[0].length);
+  const isRequest = REQUEST_NEXT.test(next);
+  if (!isRequest && !RESPONSE_NEXT.test(next)) return undefined;
+  const id = parseId(match[1]);
+  return id === undefined ? undefined : { id, isRequest };
+}
+
+/** The head is not known to be JSON: `007`, `"\x"` or a raw line break in an id are not. */
+function parseId(text: string): PacketId | undefined {
+  try {
+    const id: unknown = JSON.parse(text);
+    return isPacketId(id) ? id : undefined;
+  } catch {
+    return undefined;
+  }
 }
