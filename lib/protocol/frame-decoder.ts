@@ -3,7 +3,7 @@ import { FRAME_HEADER_BYTES } from './frame.js';
 import { UNTRUSTED_LENGTH_FACTOR } from './limits.js';
 import { MeshError } from './mesh-error.js';
 
-/** Where decoded frames go. */
+/** Where decoded frames go. May stop the decoder it is called from; must not push into it. */
 export interface FrameSink {
   /** One whole payload; valid for as long as it is kept. */
   onFrame(payload: Buffer): void;
@@ -42,10 +42,24 @@ export class FrameDecoder {
   stop(): void {
     this.stopped = true;
     this.partial = EMPTY;
+    this.headerBytes = 0;
+    this.declared = -1;
   }
 
-  /** Takes the next bytes. Throws a `MeshError` (`RESOURCE_EXHAUSTED`) when the declared length cannot be trusted. */
+  /**
+   * Takes the next bytes. Throws a `MeshError` (`RESOURCE_EXHAUSTED`) when the declared length cannot be trusted, and
+   * what the sink throws. Either stops the decoder: the rest of the chunk is lost, so what follows would be misread.
+   */
   push(chunk: Buffer): void {
+    try {
+      this.decode(chunk);
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+  }
+
+  private decode(chunk: Buffer): void {
     let at = 0;
     while (!this.stopped) {
       if (this.declared < 0) {
@@ -59,7 +73,7 @@ export class FrameDecoder {
 
   /** The stream has ended: throws a `MeshError` (`DATA_LOSS`) when that cut a frame short. */
   end(): void {
-    if (!this.incomplete || this.stopped) return;
+    if (!this.incomplete) return;
     const got =
       this.declared < 0
         ? `${this.headerBytes} of 4 header bytes`
@@ -86,7 +100,6 @@ export class FrameDecoder {
     this.header = 0;
     this.headerBytes = 0;
     if (declared > this.maxFrameBytes * UNTRUSTED_LENGTH_FACTOR) {
-      this.stop();
       throw new MeshError(
         'RESOURCE_EXHAUSTED',
         `a frame declares ${declared} bytes, over ${UNTRUSTED_LENGTH_FACTOR} times limits.maxFrameBytes ` +
