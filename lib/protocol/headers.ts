@@ -50,16 +50,36 @@ export function metadataOf(headers: HeaderBlock): Metadata {
   return metadata;
 }
 
+/** Belong to one HTTP/1 connection; HTTP/2 forbids them (RFC 9113, 8.2.2). */
+const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+]);
+
 /** The reason why `metadata` cannot travel as headers, or `undefined`. */
 export function metadataFault(metadata: Metadata): string | undefined {
   for (const [name, value] of Object.entries(metadata)) {
     if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) {
       return `metadata key ${JSON.stringify(name)} is no HTTP/2 header name (lower-case letters, digits, "-" and "_")`;
     }
-    if (OWN_HEADERS.has(name) || HTTP_HEADERS.has(name)) return `metadata key "${name}" is reserved`;
+    if (isReserved(name)) return `metadata key "${name}" is reserved; give it another name`;
     if (typeof value !== 'string' || !/^[\t\x20-\x7e]*$/.test(value)) {
       return `metadata value of "${name}" must be printable ASCII to travel as a header`;
     }
+    // HTTP/2 libraries drop such a header without a word (RFC 9113, 8.2.1).
+    if (/^[\t ]|[\t ]$/.test(value)) {
+      return `metadata value of "${name}" must not begin or end with white space to travel as a header`;
+    }
   }
   return undefined;
+}
+
+function isReserved(name: string): boolean {
+  return (
+    OWN_HEADERS.has(name) || HTTP_HEADERS.has(name) || CONNECTION_HEADERS.has(name) || name === '__proto__'
+  );
 }
