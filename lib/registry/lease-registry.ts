@@ -1,0 +1,230 @@
+/** A registry made of any store of records: heartbeats, look-outs, reconnecting and status are the same for all. */
+import { MeshError } from '../protocol/mesh-error.js';
+import { Lookout } from './lookout.js';
+import { faultOfNodeRecord, type NodeRecord } from './node-record.js';
+import type { RecordStore } from './record-store.js';
+import type { RegistryClock } from './registry-clock.js';
+import type {
+  Announcement,
+  RegistryLogger,
+  RegistryStatus,
+  RegistryTimings,
+  ServiceRegistry,
+  Watch,
+  WatchListener,
+} from './registry.js';
+import { checkServiceName } from './service-name.js';
+import { StandingAnnouncement, structuredCloneOfJson } from './standing-announcement.js';
+import { StatusBoard } from './status-board.js';
+
+/** What a registry is made with. */
+export interface LeaseRegistryDeps {
+  readonly timings: RegistryTimings;
+  readonly logger: RegistryLogger;
+  readonly clock: RegistryClock;
+}
+
+/** The first pause before the store is dialled again; it doubles up to one heartbeat interval, with full jitter. */
+const FIRST_REDIAL_MS = 100;
+
+/** The {@link ServiceRegistry} over a {@link RecordStore}. */
+export class LeaseRegistry implements ServiceRegistry {
+  private readonly board: StatusBoard;
+  private readonly lookouts = new Map<string, Lookout>();
+  private readonly announcements = new Map<string, StandingAnnouncement | 'pending'>();
+  private open = false;
+  private wasOpen = false;
+  private opening: Promise<void> | undefined;
+  private closing: Promise<void> | undefined;
+  private cancelRedial: (() => void) | undefined;
+  private failedDials = 0;
+
+  constructor(
+    private readonly store: RecordStore,
+    private readonly deps: LeaseRegistryDeps,
+  ) {
+    this.board = new StatusBoard(store.url, deps.logger, deps.clock);
+  }
+
+  get url(): string {
+    return this.store.url;
+  }
+
+  get status(): RegistryStatus {
+    return this.board.status;
+  }
+
+  onStatus(listener: (status: RegistryStatus) => void): () => void {
+    return this.board.onStatus(listener);
+  }
+
+  async connect(): Promise<void> {
+    if (this.closing !== undefined) throw this.closedError();
+    if (this.open) return;
+    this.opening ??= this.dial().finally(() => (this.opening = undefined));
+    await this.opening;
+  }
+
+  async announce(announced: NodeRecord): Promise<Announcement> {
+    const record = { ...announced, metadata: structuredCloneOfJson(announced.metadata) };
+    const fault = checkServiceName(record.service) ?? faultOfNodeRecord(record);
+    if (fault !== undefined) throw new MeshError('INVALID_ARGUMENT', `cannot announce the node: ${fault}`);
+    const key = `${record.service}:${record.id}`;
+    if (this.announcements.has(key)) {
+      throw new MeshError(
+        'ALREADY_EXISTS',
+        `the node ${record.id} of ${record.service} is announced already`,
+      );
+    }
+    this.announcements.set(key, 'pending');
+    try {
+      await this.connect();
+      await this.store.write(record, 'join');
+      if (this.closing !== undefined) throw this.closedError();
+    } catch (error) {
+      this.announcements.delete(key);
+      if (this.open) await this.store.remove(record).catch(() => undefined);
+      throw MeshError.from(error, 'UNAVAILABLE', { delivery: 'not-sent' });
+    }
+    const standing = this.standingAnnouncement(key, record);
+    this.announcements.set(key, standing);
+    return standing;
+  }
+
+  watch(service: string, listener: WatchListener): Watch {
+    const fault = checkServiceName(service);
+    if (fault !== undefined) throw new MeshError('INVALID_ARGUMENT', `cannot watch: ${fault}`);
+    if (this.closing !== undefined) throw this.closedError();
+    const lookout = this.lookouts.get(service) ?? this.lookOut(service);
+    const watch = lookout.add(listener);
+    // A failure is on the board, and since somebody watches, the store is dialled again.
+    if (!this.open) this.connect().catch(() => undefined);
+    return watch;
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  private async dial(): Promise<void> {
+    this.cancelRedial?.();
+    let lostAtOnce: string | undefined;
+    let opened = false;
+    try {
+      await this.store.open({
+        lost: (reason) => {
+          if (opened) this.lost(reason);
+          else lostAtOnce = reason;
+        },
+        hint: (service, leftId) => this.lookouts.get(service)?.hint(leftId),
+      });
+    } catch (error) {
+      if (this.closing !== undefined) throw this.closedError();
+      const fault = MeshError.from(error, 'UNAVAILABLE', { delivery: 'not-sent' });
+      if (this.wasOpen || this.lookouts.size > 0) this.failedToDial(fault);
+      throw fault;
+    }
+    if (this.closing !== undefined) throw this.closedError();
+    opened = true;
+    this.wasOpen = true;
+    this.open = true;
+    // Lost in the same breath as it was opened.
+    if (lostAtOnce !== undefined) {
+      this.lost(lostAtOnce);
+      throw new MeshError('UNAVAILABLE', lostAtOnce, { delivery: 'not-sent' });
+    }
+    this.failedDials = 0;
+    this.board.good('connection');
+    for (const announcement of this.announcements.values()) {
+      if (announcement !== 'pending') announcement.beatSoon();
+    }
+    for (const lookout of this.lookouts.values()) lookout.hint();
+  }
+
+  private lost(reason: string): void {
+    if (!this.open || this.closing !== undefined) return;
+    this.open = false;
+    this.failedDials += 1;
+    this.board.fault('connection', reason);
+    this.redialLater();
+  }
+
+  private failedToDial(fault: MeshError): void {
+    this.failedDials += 1;
+    this.board.fault('connection', fault.rawMessage);
+    this.redialLater();
+  }
+
+  private redialLater(): void {
+    const { timings, clock } = this.deps;
+    const ceiling = Math.min(
+      timings.heartbeatIntervalMs,
+      FIRST_REDIAL_MS * 2 ** Math.min(this.failedDials, 20),
+    );
+    this.cancelRedial?.();
+    this.cancelRedial = clock.setTimer(clock.random() * ceiling, () => {
+      this.connect().catch(() => undefined);
+    });
+  }
+
+  private lookOut(service: string): Lookout {
+    const subject = `look ${service}`;
+    const lookout: Lookout = new Lookout(this.store.lookOut(service), {
+      ...this.deps,
+      isOpen: () => this.open,
+      lookWorked: () => this.board.good(subject),
+      lookFailed: (error) => this.board.fault(subject, reasonOf(error)),
+      idle: () => {
+        this.lookouts.delete(service);
+        this.board.drop(subject);
+        void lookout.close();
+      },
+    });
+    this.lookouts.set(service, lookout);
+    return lookout;
+  }
+
+  private standingAnnouncement(key: string, record: NodeRecord): StandingAnnouncement {
+    const subject = `beat ${key}`;
+    return new StandingAnnouncement(record, this.store, {
+      ...this.deps,
+      isOpen: () => this.open,
+      beatWorked: () => this.board.good(subject),
+      beatFailed: (error) => this.board.fault(subject, reasonOf(error)),
+      withdrawFailed: (error) => {
+        this.deps.logger.warn(
+          `the node ${record.id} of ${record.service} could not be withdrawn (${reasonOf(error)}); ` +
+            `its record ends with its lease of ${this.deps.timings.ttlMs} ms`,
+        );
+      },
+      withdrawn: () => {
+        this.announcements.delete(key);
+        this.board.drop(subject);
+      },
+    });
+  }
+
+  private async shutDown(): Promise<void> {
+    this.cancelRedial?.();
+    const announcements = [...this.announcements.values()].filter((one) => one !== 'pending');
+    await Promise.all(announcements.map((announcement) => announcement.withdraw()));
+    await Promise.all([...this.lookouts.values()].map((lookout) => lookout.close()));
+    this.lookouts.clear();
+    this.open = false;
+    await this.store.close();
+    await this.opening?.catch(() => undefined);
+    this.board.reset();
+  }
+
+  private closedError(): MeshError {
+    return new MeshError('FAILED_PRECONDITION', `the registry ${this.url} was closed; open a new one`, {
+      delivery: 'not-sent',
+    });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (MeshError.is(error)) return error.rawMessage;
+  return error instanceof Error ? error.message : String(error);
+}

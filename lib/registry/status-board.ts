@@ -1,0 +1,70 @@
+/** Keeps the status of a registry, and says once that it went away and once that it is back. */
+import type { RegistryClock } from './registry-clock.js';
+import type { RegistryLogger, RegistryStatus } from './registry.js';
+
+type StatusListener = (status: RegistryStatus) => void;
+
+/** Faults by what they befell; the registry is stale as long as there is one. */
+export class StatusBoard {
+  private readonly faults = new Map<string, string>();
+  private readonly listeners = new Set<StatusListener>();
+  private current: RegistryStatus = { state: 'idle' };
+  private lastGoodAt: number | undefined;
+
+  constructor(
+    private readonly url: string,
+    private readonly logger: RegistryLogger,
+    private readonly clock: RegistryClock,
+  ) {}
+
+  get status(): RegistryStatus {
+    return this.current;
+  }
+
+  onStatus(listener: StatusListener): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  /** What `subject` asked of the store did not work. */
+  fault(subject: string, reason: string): void {
+    this.faults.set(subject, reason);
+    if (this.current.state === 'stale') return;
+    this.set({ state: 'stale', since: this.lastGoodAt ?? this.clock.now(), reason });
+    this.logger.warn(
+      `the registry ${this.url} is away (${reason}); known nodes go on being used until it is back`,
+    );
+  }
+
+  /** What `subject` asked of the store worked. */
+  good(subject: string): void {
+    this.lastGoodAt = this.clock.now();
+    this.drop(subject);
+    if (this.current.state === 'idle') this.set({ state: 'connected' });
+  }
+
+  /** Nobody asks for `subject` any more. */
+  drop(subject: string): void {
+    if (!this.faults.delete(subject) || this.faults.size > 0) return;
+    const wasStale = this.current.state === 'stale';
+    this.set({ state: 'connected' });
+    if (wasStale) this.logger.log(`the registry ${this.url} is back`);
+  }
+
+  /** Back to `idle`, without a word: the registry was closed. */
+  reset(): void {
+    this.faults.clear();
+    if (this.current.state !== 'idle') this.set({ state: 'idle' });
+  }
+
+  private set(status: RegistryStatus): void {
+    this.current = status;
+    for (const listener of this.listeners) {
+      try {
+        listener(status);
+      } catch (error) {
+        this.logger.warn(`a listener to the status of the registry threw: ${String(error)}`);
+      }
+    }
+  }
+}
