@@ -1,6 +1,7 @@
 /** Chooses the registry by the scheme of its URL. */
 import { MeshError } from '../protocol/mesh-error.js';
 import type { LeaseRegistryDeps } from './lease-registry.js';
+import { openFileRegistry } from './file-registry.js';
 import { openMemoryRegistry } from './memory-registry.js';
 import { openRedisRegistry } from './redis/redis-registry.js';
 import { hideCredentials, type RedisSettings } from './redis/redis-target.js';
@@ -11,6 +12,8 @@ import {
   type RegistryTimings,
   type ServiceRegistry,
 } from './registry.js';
+
+export type { RedisSettings } from './redis/redis-target.js';
 
 /** The Redis server of this machine. */
 export const DEFAULT_REGISTRY_URL = 'redis://localhost:6379';
@@ -49,11 +52,20 @@ export function openRegistry(
     case 'redis':
     case 'rediss':
       return openRedisRegistry(url, options.redis, deps);
+    case 'file':
+      if (directoryOf(rest) === '') throw invalidUrl(url);
+      return openFileRegistry(directoryOf(rest), deps);
     case 'memory':
+      if (rest === '') throw invalidUrl(url);
       return openMemoryRegistry(rest, deps);
     default:
       throw invalidUrl(url);
   }
+}
+
+/** `rel/dir`, `/abs/dir` and `///abs/dir` are all paths; percent signs mean themselves. */
+function directoryOf(rest: string): string {
+  return rest.replace(/^\/\/(?=\/)/, '');
 }
 
 function resolveTimings(given: Partial<RegistryTimings> = {}): RegistryTimings {
