@@ -34,10 +34,9 @@ export async function ensurePython({ peer = PYTHON_PEER } = {}) {
   const wanted = fingerprint(peer);
   if (existsSync(python) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return python;
 
-  const base = await findPython();
-  console.log(`Python packages: making ${venv}`);
-  // Without a stamp it is half made; with one, other programs may be using it, so it is brought up to date in place.
-  await makeVenv(base, venv, existsSync(stamp) ? [] : ['--clear']);
+  console.log(`Python packages: installing ${REQUIREMENTS} into ${venv}`);
+  // Without a stamp it is half made. With one, other programs may be using it: pip brings it up to date in place.
+  if (!existsSync(python) || !existsSync(stamp)) await makeVenv(await findPython(), venv);
   const args = ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet', '-r', REQUIREMENTS];
   const { code } = await run(python, args, { cwd: peer });
   if (code !== 0) {
@@ -74,8 +73,8 @@ async function findPython() {
 }
 
 /** Debian and Ubuntu split `venv` from Python; elsewhere it is always there. */
-async function makeVenv(python, venv, options) {
-  const attempt = () => run(python, ['-m', 'venv', ...options, venv], { quiet: true });
+async function makeVenv(python, venv) {
+  const attempt = () => run(python, ['-m', 'venv', '--clear', venv], { quiet: true });
   const first = await attempt();
   if (first.code === 0) return;
   const refusal = await installSystemPackage({ apt: 'python3-venv', brew: 'python' });
