@@ -70,6 +70,14 @@ describe('encodeFrames', () => {
     }
   });
 
+  it('is exact when small frames fill a slab to its last bytes', () => {
+    for (let at = 0; at < SLAB_BYTES / 5 + 1; at += 1) {
+      const byte = at & 0xff;
+      if (encodeFrame(Uint8Array.of(byte)).readUIntBE(0, 5) !== 0x1_00 + byte) throw new Error(`frame ${at}`);
+    }
+    expect(encodeFrame('next').toString('latin1')).toBe('\0\0\0\u0004next');
+  });
+
   it('gives an empty buffer for no payloads', () => {
     expect(encodeFrames([])).toHaveLength(0);
   });
