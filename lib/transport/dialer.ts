@@ -1,0 +1,79 @@
+/** Dialling: TCP or TLS connect, HTTP/2 preface and SETTINGS, all within one time limit. */
+import { connect, type ClientHttp2Session, type SecureClientSessionOptions } from 'node:http2';
+import type { WireLimits } from '../protocol/limits.js';
+import { MeshError } from '../protocol/mesh-error.js';
+import { http2Settings, MAX_SESSION_MEMORY_MB, widenSessionWindow } from './http2-settings.js';
+import type { KeepAliveOptions } from './keep-alive.js';
+import { connectError } from './node-errors.js';
+import { Session } from './session.js';
+import type { MeshTlsOptions } from './tls-options.js';
+
+/** What a dialler needs to know. */
+export interface DialOptions {
+  readonly limits: WireLimits;
+  readonly keepAlive: KeepAliveOptions;
+  readonly connectTimeoutMs: number;
+  readonly tls: MeshTlsOptions | undefined;
+}
+
+/** `host:port`, with brackets around an IPv6 address. */
+export function addressOf(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/**
+ * Connects and waits for the peer's SETTINGS, so that a port which accepts but does not speak HTTP/2 is found out.
+ * Rejects with a `MeshError` (`UNAVAILABLE`, `not-sent`).
+ */
+export function dial(host: string, port: number, options: DialOptions): Promise<Session> {
+  const address = addressOf(host, port);
+  return new Promise((resolve, reject) => {
+    let http2: ClientHttp2Session;
+    try {
+      http2 = connect(`${options.tls ? 'https' : 'http'}://${address}`, connectOptions(options));
+    } catch (error) {
+      reject(connectError(error, address));
+      return;
+    }
+    const timer = setTimeout(() => {
+      fail(
+        new MeshError(
+          'UNAVAILABLE',
+          `${address} did not complete the ${options.tls ? 'TLS and ' : ''}HTTP/2 handshake within ` +
+            `${options.connectTimeoutMs} ms (connectTimeoutMs)`,
+          { delivery: 'not-sent' },
+        ),
+      );
+    }, options.connectTimeoutMs);
+    const fail = (error: unknown): void => {
+      clearTimeout(timer);
+      http2.off('close', onClose);
+      http2.on('error', ignore);
+      http2.destroy();
+      reject(connectError(error, address));
+    };
+    const onClose = (): void =>
+      fail(new Error('the connection was closed before the HTTP/2 SETTINGS arrived'));
+    http2.once('error', fail).once('close', onClose);
+    http2.once('connect', () => widenSessionWindow(http2));
+    http2.once('remoteSettings', () => {
+      clearTimeout(timer);
+      http2.off('error', fail).off('close', onClose);
+      resolve(new Session(http2, address, options.keepAlive));
+    });
+  });
+}
+
+function connectOptions({ limits, tls }: DialOptions): SecureClientSessionOptions {
+  const options = {
+    settings: http2Settings(limits),
+    maxSessionMemory: MAX_SESSION_MEMORY_MB,
+    noDelay: true,
+  };
+  if (tls === undefined) return options;
+  return { ...options, ...tls, ALPNProtocols: ['h2'] };
+}
+
+function ignore(): void {
+  // The outcome was told already.
+}

@@ -1,0 +1,125 @@
+/** A call that a peer makes: the handler's side of it. */
+import { MeshError } from '../protocol/mesh-error.js';
+import {
+  readMetadata,
+  readTimeoutMs,
+  type Metadata,
+  type PacketId,
+  type RequestPacket,
+  type ResponsePacket,
+} from '../protocol/packet.js';
+
+/** The channel on which the call came in. */
+export interface ReplyCarrier {
+  /** Throws a `MeshError` when the packet cannot be written. */
+  reply(packet: ResponsePacket): void;
+  /** Resolves when the peer has room. */
+  ready(): Promise<void>;
+  readonly congested: boolean;
+  /** The call has ended. */
+  settle(call: InboundCall): void;
+}
+
+/** Exactly one terminal packet leaves for each call that is not cancelled; after it every method does nothing. */
+export class InboundCall {
+  readonly id: PacketId;
+  readonly pattern: unknown;
+  readonly data: unknown;
+  readonly metadata: Metadata | undefined;
+  /** The caller's remaining budget when the call came in, in ms; `undefined` without one. */
+  readonly timeoutMs: number | undefined;
+  private readonly receivedAt: number;
+  private state: 'open' | 'answered' | 'cancelled' = 'open';
+  private controller: AbortController | undefined;
+  private reason: MeshError | undefined;
+  /** Told once when the call is cancelled; set by who runs the handler. */
+  onCancel: (() => void) | undefined;
+
+  constructor(
+    packet: RequestPacket,
+    private readonly carrier: ReplyCarrier,
+  ) {
+    this.id = packet.id;
+    this.pattern = packet.pattern;
+    this.data = packet.data;
+    this.metadata = packet.metadata === undefined ? undefined : readMetadata(packet.metadata);
+    this.timeoutMs = packet.timeout === undefined ? undefined : readTimeoutMs(packet.timeout);
+    this.receivedAt = this.timeoutMs === undefined ? 0 : performance.now();
+  }
+
+  /** True until it is answered or cancelled. */
+  get open(): boolean {
+    return this.state === 'open';
+  }
+
+  /** When the caller gives up, on the clock of `performance.now()`. */
+  get deadline(): number | undefined {
+    return this.timeoutMs === undefined ? undefined : this.receivedAt + this.timeoutMs;
+  }
+
+  /** Aborts when the caller cancels or is lost; made when first asked for. */
+  get signal(): AbortSignal {
+    this.controller ??= new AbortController();
+    if (this.state === 'cancelled') this.controller.abort(this.reason);
+    return this.controller.signal;
+  }
+
+  /** One value of a stream of answers. Throws when it cannot be serialized or is too large. */
+  next(value: unknown): void {
+    // JSON has no `undefined`: a packet that is a response without one.
+    if (this.open)
+      this.carrier.reply(
+        value === undefined ? { id: this.id, isDisposed: false } : { id: this.id, response: value },
+      );
+  }
+
+  /** The only value, and the end. Throws when it cannot be serialized or is too large; the call is then still open. */
+  respond(value: unknown): void {
+    if (!this.open) return;
+    this.carrier.reply({ id: this.id, response: value, isDisposed: true });
+    this.settle('answered');
+  }
+
+  /** The end of a stream of answers. */
+  complete(): void {
+    if (!this.open) return;
+    this.carrier.reply({ id: this.id, isDisposed: true });
+    this.settle('answered');
+  }
+
+  /** The end with an error, as it goes on the wire. Throws when it cannot be serialized; the call is then still open. */
+  fail(err: unknown): void {
+    if (!this.open) return;
+    this.carrier.reply({ id: this.id, err, isDisposed: true, status: 'error' });
+    this.settle('answered');
+  }
+
+  /** True when a producer of many values should wait for {@link ready}. */
+  get congested(): boolean {
+    return this.carrier.congested;
+  }
+
+  /** Resolves when the caller has room for more; rejects when it is gone. */
+  ready(): Promise<void> {
+    return this.carrier.ready();
+  }
+
+  /** The caller no longer wants the answer, or is gone. */
+  cancel(reason: MeshError): void {
+    if (!this.open) return;
+    this.reason = reason;
+    this.settle('cancelled');
+    this.controller?.abort(reason);
+    this.onCancel?.();
+  }
+
+  private settle(state: 'answered' | 'cancelled'): void {
+    this.state = state;
+    this.carrier.settle(this);
+  }
+}
+
+/** Why the signal of a call aborts when its caller cancelled it. */
+export function cancelledByCaller(): MeshError {
+  return new MeshError('CANCELLED', 'the caller cancelled the call');
+}

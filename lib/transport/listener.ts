@@ -1,0 +1,190 @@
+/** Listening: accepts sessions and streams, refuses what is no channel with an answer that a person can read. */
+import {
+  constants,
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { HTTP_STATUS_OF_ERROR_CODE, type MeshErrorCode } from '../protocol/error-code.js';
+import { CHANNEL_PATH, HEADER, headerOf } from '../protocol/headers.js';
+import type { WireLimits } from '../protocol/limits.js';
+import { MeshError } from '../protocol/mesh-error.js';
+import { addressOf } from './dialer.js';
+import { http2Settings, MAX_SESSION_MEMORY_MB, widenSessionWindow } from './http2-settings.js';
+import type { KeepAliveOptions } from './keep-alive.js';
+import { Session } from './session.js';
+import type { MeshTlsOptions } from './tls-options.js';
+
+/** What a listener needs to know. */
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly limits: WireLimits;
+  readonly keepAlive: KeepAliveOptions;
+  readonly tls: MeshTlsOptions | undefined;
+}
+
+/** Takes the channels that peers open. */
+export interface ChannelAcceptor {
+  onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: Session): void;
+  /** A connection that broke before it became a session, or broke the rules of HTTP/2. */
+  onBadPeer(address: string, reason: string): void;
+}
+
+export class Listener {
+  private readonly server: Http2Server | Http2SecureServer;
+  private readonly sessions = new Map<ServerHttp2Session, Session>();
+
+  constructor(
+    private readonly options: ListenOptions,
+    private readonly acceptor: ChannelAcceptor,
+  ) {
+    this.server = createHttp2Server(options);
+    this.server.maxConnections = options.limits.maxSessions;
+    this.server.on('session', this.onSession);
+    this.server.on('sessionError', (error: unknown, session: ServerHttp2Session | undefined) => {
+      acceptor.onBadPeer(remoteAddressOf(session), error instanceof Error ? error.message : String(error));
+    });
+    this.server.on('stream', this.onStream);
+    this.server.on('drop', (data: { remoteAddress?: string } | undefined) => {
+      acceptor.onBadPeer(
+        data?.remoteAddress ?? 'unknown',
+        `more than limits.maxSessions (${options.limits.maxSessions}) sessions`,
+      );
+    });
+    this.server.on('tlsClientError', (error: Error, socket: { remoteAddress?: string }) => {
+      acceptor.onBadPeer(socket.remoteAddress ?? 'unknown', error.message);
+    });
+  }
+
+  /** The address that peers reach it under. Only after {@link listen}. */
+  get port(): number {
+    return (this.server.address() as AddressInfo | null)?.port ?? 0;
+  }
+
+  /** Number of sessions that peers hold. */
+  get sessionCount(): number {
+    return this.sessions.size;
+  }
+
+  /** The server of node:http2 underneath. */
+  unwrap(): Http2Server | Http2SecureServer {
+    return this.server;
+  }
+
+  /** Resolves once the port is bound; rejects with a `MeshError` that names host and port. */
+  listen(): Promise<void> {
+    const { host, port } = this.options;
+    return new Promise((resolve, reject) => {
+      const onError = (error: NodeJS.ErrnoException): void => {
+        const hint =
+          error.code === 'EADDRINUSE'
+            ? 'the port is in use; set `port: 0` to take any free one'
+            : error.message;
+        reject(
+          new MeshError('FAILED_PRECONDITION', `cannot listen on ${addressOf(host, port)}: ${hint}`, {
+            cause: error,
+          }),
+        );
+      };
+      this.server.once('error', onError);
+      this.server.listen(port, host, () => {
+        this.server.off('error', onError);
+        this.server.on('error', (error: Error) => this.acceptor.onBadPeer('listener', error.message));
+        resolve();
+      });
+    });
+  }
+
+  /** Accepts nothing new and sends GOAWAY; streams that are open go on. */
+  refuseNew(): void {
+    if (this.server.listening) this.server.close();
+    for (const session of this.sessions.values()) void session.close();
+  }
+
+  /** Ends everything at once and resolves when the port is free. */
+  close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => {
+      this.server.close(() => resolve());
+    });
+    for (const session of this.sessions.values()) session.destroy();
+    return closed;
+  }
+
+  private readonly onSession = (http2: ServerHttp2Session): void => {
+    const { socket } = http2;
+    const address = addressOf(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0);
+    widenSessionWindow(http2);
+    this.sessions.set(http2, new Session(http2, address, this.options.keepAlive));
+    http2.once('close', () => this.sessions.delete(http2));
+  };
+
+  private readonly onStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
+    stream.on('error', ignore);
+    const http2 = stream.session as ServerHttp2Session | undefined;
+    const session = http2 && this.sessions.get(http2);
+    if (session === undefined) {
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      return;
+    }
+    const refusal = refusalOf(headers);
+    if (refusal === undefined) this.acceptor.onStream(stream, headers, session);
+    else refuse(stream, refusal);
+  };
+}
+
+/** Answers a stream request with a status and `{"error": {code, message}}`, and takes nothing more from it. */
+export function refuse(
+  stream: ServerHttp2Stream,
+  error: MeshError,
+  status = HTTP_STATUS_OF_ERROR_CODE[error.code],
+): void {
+  if (stream.headersSent || stream.destroyed) return;
+  stream.respond({ ':status': status, 'content-type': 'application/json' });
+  stream.end(JSON.stringify({ error: { code: error.code, message: error.rawMessage } }));
+  // The request body is of no interest, but unread it would keep the stream open.
+  stream.resume();
+  stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR));
+}
+
+function refusalOf(headers: IncomingHttpHeaders): MeshError | undefined {
+  const path = headers[':path'] ?? '';
+  const reject = (code: MeshErrorCode, message: string): MeshError =>
+    new MeshError(code, message, { delivery: 'refused' });
+  if (path.split('?', 1)[0] !== CHANNEL_PATH)
+    return reject('NOT_FOUND', `no such path: ${path.slice(0, 100)}; channels are at ${CHANNEL_PATH}`);
+  if (headers[':method'] !== 'POST')
+    return reject('UNIMPLEMENTED', `${CHANNEL_PATH} takes POST, not ${headers[':method']}`);
+  if (headerOf(headers, HEADER.serviceName) === undefined) {
+    return reject(
+      'INVALID_ARGUMENT',
+      `the header ${HEADER.serviceName} (the name of the calling service) is missing`,
+    );
+  }
+  return undefined;
+}
+
+function createHttp2Server({ limits, tls }: ListenOptions): Http2Server | Http2SecureServer {
+  const options = { settings: http2Settings(limits), maxSessionMemory: MAX_SESSION_MEMORY_MB, noDelay: true };
+  if (tls === undefined) return createServer(options);
+  return createSecureServer({ ...options, ...tls, allowHTTP1: false, ALPNProtocols: ['h2'] });
+}
+
+function remoteAddressOf(session: ServerHttp2Session | undefined): string {
+  try {
+    return session?.socket.remoteAddress ?? 'unknown';
+  } catch {
+    // The proxy of a destroyed session's socket throws.
+    return 'unknown';
+  }
+}
+
+function ignore(): void {
+  // Told by the stream's own reader.
+}

@@ -1,0 +1,94 @@
+/** The one place where errors of Node, HTTP/2 and TLS become a MeshError. */
+import { constants } from 'node:http2';
+import type { MeshErrorCode } from '../protocol/error-code.js';
+import { MeshError, type Delivery } from '../protocol/mesh-error.js';
+
+/** Errors of connecting: nothing was sent. */
+export function connectError(error: unknown, address: string): MeshError {
+  if (MeshError.is(error)) return error;
+  const code = codeOf(error);
+  const reason = error instanceof Error ? error.message || code : String(error);
+  const hint = isTlsFault(code, reason) ? '; check the `tls` options of both sides' : '';
+  return new MeshError('UNAVAILABLE', `cannot connect to ${address}: ${reason}${hint}`, {
+    delivery: 'not-sent',
+    details: code === '' ? undefined : { errno: code },
+    cause: error,
+  });
+}
+
+/** Why a session or a stream that stood has ended. */
+export function brokenError(error: unknown, what: string, delivery: Delivery = 'unknown'): MeshError {
+  if (MeshError.is(error)) return error;
+  const code = codeOf(error);
+  const reason = error instanceof Error ? error.message || code : undefined;
+  return new MeshError(
+    'UNAVAILABLE',
+    reason === undefined ? `${what} was lost` : `${what} was lost: ${reason}`,
+    {
+      delivery,
+      details: code === '' ? undefined : { errno: code },
+      cause: error,
+    },
+  );
+}
+
+/** The meaning of an RST_STREAM code (RFC 9113, section 7). `undefined` for NO_ERROR. */
+export function resetError(rstCode: number, what: string): MeshError | undefined {
+  switch (rstCode) {
+    case constants.NGHTTP2_NO_ERROR:
+      return undefined;
+    case constants.NGHTTP2_CANCEL:
+      return new MeshError('CANCELLED', `${what} was cancelled by the peer`);
+    case constants.NGHTTP2_REFUSED_STREAM:
+      return new MeshError('UNAVAILABLE', `${what} was refused by the peer`, { delivery: 'refused' });
+    case constants.NGHTTP2_ENHANCE_YOUR_CALM:
+      return new MeshError('RESOURCE_EXHAUSTED', `${what} was reset: the peer is overloaded`);
+    default:
+      return new MeshError('UNAVAILABLE', `${what} was reset with HTTP/2 error code ${rstCode}`);
+  }
+}
+
+const CODE_OF_STATUS: Readonly<Record<number, MeshErrorCode>> = {
+  400: 'INVALID_ARGUMENT',
+  401: 'UNAUTHENTICATED',
+  403: 'PERMISSION_DENIED',
+  404: 'UNIMPLEMENTED',
+  405: 'UNIMPLEMENTED',
+  429: 'RESOURCE_EXHAUSTED',
+  501: 'UNIMPLEMENTED',
+};
+
+/** A peer that answered something else than 200 to a channel request: it did not start anything. */
+export function statusError(status: number, peer: string, path: string, body: string): MeshError {
+  const code = CODE_OF_STATUS[status] ?? (status >= 500 ? 'UNAVAILABLE' : 'UNKNOWN');
+  const reason = messageIn(body);
+  return new MeshError(
+    code,
+    `${peer} answered ${path} with status ${status}${reason === '' ? '' : `: ${reason}`}`,
+    {
+      delivery: 'refused',
+      details: { httpStatus: status },
+    },
+  );
+}
+
+const MAX_QUOTED = 200;
+
+function messageIn(body: string): string {
+  try {
+    const message = (JSON.parse(body) as { error?: { message?: unknown } } | null)?.error?.message;
+    if (typeof message === 'string') return message.slice(0, MAX_QUOTED);
+  } catch {
+    // Not JSON: quoted as it is.
+  }
+  return body.slice(0, MAX_QUOTED).trim();
+}
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === 'string' ? code : '';
+}
+
+function isTlsFault(code: string, reason: string): boolean {
+  return /TLS|SSL|CERT|ALPN|SELF_SIGNED|UNABLE_TO/i.test(code) || /certificate|\bTLS\b|\bSSL\b/i.test(reason);
+}

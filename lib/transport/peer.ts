@@ -1,0 +1,24 @@
+/** The node at the other end of a channel, as it described itself. */
+import type { IncomingHttpHeaders } from 'node:http2';
+import { HEADER, headerOf } from '../protocol/headers.js';
+
+export interface Peer {
+  /** The name of its service; empty when it did not say. */
+  readonly service: string;
+  /** Its node id; `undefined` for a peer that knows part 1 of the protocol only. */
+  readonly nodeId: string | undefined;
+  /** `host:port` of the connection. */
+  readonly address: string;
+  /** True for a peer that knows part 1 only: nothing of part 2 is ever sent to it. */
+  readonly plain: boolean;
+}
+
+/** Reads what a peer said in its headers. */
+export function peerOf(headers: IncomingHttpHeaders, address: string, service?: string): Peer {
+  return {
+    service: headerOf(headers, HEADER.serviceName) ?? service ?? '',
+    nodeId: headerOf(headers, HEADER.nodeId),
+    address,
+    plain: headerOf(headers, HEADER.version) === undefined,
+  };
+}
