@@ -1,0 +1,204 @@
+/** The nodes of one service as this node sees them: the registry's list, the connections, and who waits for one. */
+import { MeshError } from '../protocol/mesh-error.js';
+import type { NodeRecord } from '../registry/node-record.js';
+import type { ServiceRegistry, Watch } from '../registry/registry.js';
+import type { Picker, PickRequest } from '../routing/picker.js';
+import type { PacketChannel } from '../transport/packet-channel.js';
+import { RemoteNode, type RemoteNodeDeps } from './remote-node.js';
+
+/** Where a call wants to go within a service. */
+export interface NodeWish extends PickRequest {
+  /** This node and no other. */
+  readonly nodeId?: string | undefined;
+}
+
+/** Something that waits until a node can take it. */
+export interface Waiter {
+  readonly wish: NodeWish;
+  /** True when the waiter needs no packet channel, but opens a stream of its own. */
+  readonly anyNode: boolean;
+  /** A node is there; with a packet channel unless `anyNode`. The waiter has left the queue. */
+  take(node: RemoteNode, channel: PacketChannel | undefined): void;
+  /** It can never be taken. The waiter has left the queue. */
+  fail(error: MeshError): void;
+}
+
+export class Directory {
+  private readonly nodes = new Map<string, RemoteNode>();
+  private readonly waiters = new Set<Waiter>();
+  private candidates: readonly RemoteNode[] = [];
+  private picker: Picker<RemoteNode>;
+  private readonly watch: Watch;
+  private retryScheduled = false;
+  private closed = false;
+
+  constructor(
+    readonly service: string,
+    private readonly registry: ServiceRegistry,
+    private readonly deps: RemoteNodeDeps,
+    private readonly inboundOf: (nodeId: string) => PacketChannel | undefined,
+  ) {
+    this.picker = deps.options.picker<RemoteNode>([], undefined);
+    this.watch = registry.watch(service, (records) => this.apply(records));
+  }
+
+  /** Every node that is known, reachable or not. */
+  get known(): readonly RemoteNode[] {
+    return [...this.nodes.values()];
+  }
+
+  /** Resolves once the registry has answered for the first time. */
+  get ready(): Promise<void> {
+    return this.watch.ready;
+  }
+
+  /** A channel that can take a call at once: the way of every call but the first. */
+  pickChannel(wish: NodeWish): PacketChannel | undefined {
+    return this.pick(wish)?.channel;
+  }
+
+  /** Gives the waiter a node as soon as there is one. */
+  wait(waiter: Waiter): void {
+    if (this.closed) {
+      waiter.fail(new MeshError('UNAVAILABLE', 'the mesh node is closed', { delivery: 'not-sent' }));
+      return;
+    }
+    this.waiters.add(waiter);
+    this.serve(waiter, this.pick(waiter.wish));
+  }
+
+  /** The waiter no longer wants one. */
+  leave(waiter: Waiter): void {
+    this.waiters.delete(waiter);
+  }
+
+  /** A node of this service has dialled us. */
+  adopt(nodeId: string, channel: PacketChannel): void {
+    this.nodes.get(nodeId)?.adopt(channel);
+  }
+
+  /** A node of this service takes nothing new. */
+  drained(nodeId: string): void {
+    const node = this.nodes.get(nodeId);
+    if (node === undefined) return;
+    node.draining = true;
+    this.refresh();
+  }
+
+  /** What was found, for the error of a call that waited in vain. */
+  describe({ nodeId }: NodeWish): string {
+    const { status, url } = this.registry;
+    const stale = status.state === 'stale' ? `; the registry ${url} is away: ${status.reason}` : '';
+    if (this.nodes.size === 0) return `no node of service '${this.service}' is listed in ${url}${stale}`;
+    if (nodeId !== undefined && !this.nodes.has(nodeId)) {
+      return `node ${nodeId} is not among the ${this.nodes.size} known nodes of service '${this.service}'${stale}`;
+    }
+    const reasons = new Set<string>();
+    for (const node of this.nodes.values()) {
+      if (node.draining) reasons.add(`${node.address} is draining`);
+      else if (node.lastError !== undefined) reasons.add(node.lastError.rawMessage);
+    }
+    const why = reasons.size === 0 ? 'none answered yet' : [...reasons].slice(0, 3).join('; ');
+    return `${this.nodes.size} node(s) of service '${this.service}' known, none could be reached: ${why}${stale}`;
+  }
+
+  /** Ends the watch, fails what waits or is open, and closes all connections. */
+  async close(): Promise<void> {
+    this.closed = true;
+    this.watch.close();
+    const waiters = [...this.waiters];
+    this.waiters.clear();
+    const error = new MeshError('UNAVAILABLE', 'the mesh node was closed', { delivery: 'not-sent' });
+    for (const waiter of waiters) waiter.fail(error);
+    await Promise.all(this.known.map((node) => node.close()));
+  }
+
+  private pick(wish: NodeWish): RemoteNode | undefined {
+    if (wish.nodeId === undefined) return this.picker.pick(wish);
+    const node = this.nodes.get(wish.nodeId);
+    return node?.available === true ? node : undefined;
+  }
+
+  private apply(records: readonly NodeRecord[]): void {
+    if (this.closed) return;
+    for (const node of this.nodes.values()) node.listed = false;
+    for (const record of records) {
+      const node = this.nodes.get(record.id);
+      if (node !== undefined) {
+        node.update(record);
+        continue;
+      }
+      const fresh = new RemoteNode(record, this.deps, () => this.refresh());
+      this.nodes.set(record.id, fresh);
+      const inbound = this.inboundOf(record.id);
+      if (inbound !== undefined) fresh.adopt(inbound);
+    }
+    this.refresh();
+  }
+
+  /** Something has changed: forget who is gone, choose among who is there, and serve who waits. */
+  private refresh(): void {
+    if (this.closed) return;
+    for (const node of this.nodes.values()) {
+      if (node.known) continue;
+      this.nodes.delete(node.id);
+      void node.close();
+    }
+    const candidates = [...this.nodes.values()].filter((node) => node.available);
+    if (!sameNodes(candidates, this.candidates)) {
+      this.candidates = candidates;
+      this.picker = this.deps.options.picker(candidates, this.picker);
+    }
+    if (this.waiters.size > 0 && !this.retryScheduled) {
+      this.retryScheduled = true;
+      queueMicrotask(() => this.retry());
+    }
+  }
+
+  private retry(): void {
+    this.retryScheduled = false;
+    for (const waiter of [...this.waiters]) {
+      if (this.waiters.has(waiter)) this.serve(waiter, this.pickReady(waiter));
+    }
+  }
+
+  private serve(waiter: Waiter, node: RemoteNode | undefined): void {
+    if (node === undefined) {
+      this.failIfHopeless(waiter);
+      return;
+    }
+    const { channel } = node;
+    if (channel !== undefined || waiter.anyNode) {
+      this.waiters.delete(waiter);
+      waiter.take(node, channel);
+      return;
+    }
+    node.connectSoon();
+  }
+
+  /** Who has waited takes a node that is ready before one that must still be dialled. */
+  private pickReady(waiter: Waiter): RemoteNode | undefined {
+    const picked = this.pick(waiter.wish);
+    if (picked === undefined || picked.channel !== undefined || waiter.wish.nodeId !== undefined)
+      return picked;
+    if (waiter.wish.key !== undefined) return picked;
+    return this.candidates.find((node) => node.channel !== undefined) ?? picked;
+  }
+
+  /** Waiting helps when nodes are away, not when every one of them refuses to speak the mesh with us. */
+  private failIfHopeless(waiter: Waiter): void {
+    let refusal: MeshError | undefined;
+    for (const node of this.nodes.values()) {
+      if (waiter.wish.nodeId !== undefined && node.id !== waiter.wish.nodeId) continue;
+      if (node.lastError === undefined || node.lastError.code === 'UNAVAILABLE') return;
+      refusal = node.lastError;
+    }
+    if (refusal === undefined) return;
+    this.waiters.delete(waiter);
+    waiter.fail(refusal);
+  }
+}
+
+function sameNodes(left: readonly RemoteNode[], right: readonly RemoteNode[]): boolean {
+  return left.length === right.length && left.every((node, at) => node === right[at]);
+}

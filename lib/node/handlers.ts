@@ -1,0 +1,30 @@
+/** What a node does with what its peers ask for: the seam to Nest, or to a program without Nest. */
+import type { Metadata } from '../protocol/packet.js';
+import type { InboundCall } from '../transport/inbound-call.js';
+import type { InboundEvent, PacketChannel } from '../transport/packet-channel.js';
+import type { Peer } from '../transport/peer.js';
+import type { RawChannel } from '../transport/raw-channel.js';
+
+/** What is known of a raw channel when it opens. */
+export interface ChannelOpening {
+  /** The name that was asked for; `undefined` for the default channel. */
+  readonly name: string | undefined;
+  readonly peer: Peer;
+  /** The caller's `x-session-id`, or one made for it. */
+  readonly sessionId: string;
+  /** Every header that is not the mesh's own. */
+  readonly metadata: Metadata;
+  /** The packet channel that carries it, when it has no stream of its own. */
+  readonly carrier: PacketChannel | undefined;
+}
+
+export interface NodeHandlers {
+  /** Must not throw; answers through `call`. */
+  onRequest(call: InboundCall, channel: PacketChannel): void;
+  /** Must not throw. */
+  onEvent(event: InboundEvent, channel: PacketChannel): void;
+  /** True when there is a handler for raw channels of that name (`undefined`: the default one). */
+  hasChannel(name: string | undefined): boolean;
+  /** Must not throw. Only called when {@link hasChannel} holds. */
+  onChannel(channel: RawChannel, opening: ChannelOpening): void;
+}

@@ -1,0 +1,138 @@
+/** The channels that peers open to this node. */
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { DEFAULT_CHANNEL, HEADER, headerOf } from '../protocol/headers.js';
+import { MeshError } from '../protocol/mesh-error.js';
+import { FrameStream } from '../transport/frame-stream.js';
+import { refuse, type ChannelAcceptor } from '../transport/listener.js';
+import { PacketChannel, type PacketHandler } from '../transport/packet-channel.js';
+import { peerOf, type Peer } from '../transport/peer.js';
+import type { RawChannel } from '../transport/raw-channel.js';
+import { startRawChannel } from '../transport/raw-stream.js';
+import type { Session } from '../transport/session.js';
+import type { NodeHandlers } from './handlers.js';
+import type { ResolvedOptions } from './mesh-options.js';
+import { identityHeaders, openingOf } from './opening.js';
+
+/** What the acceptor needs of its node. */
+export interface InboundDeps {
+  readonly options: ResolvedOptions;
+  readonly packets: PacketHandler;
+  handlers(): NodeHandlers | undefined;
+  /** True once nothing new is taken. */
+  draining(): boolean;
+  onFault(message: string): void;
+}
+
+export class InboundChannels implements ChannelAcceptor {
+  private readonly packetChannels = new Set<PacketChannel>();
+  private readonly byNode = new Map<string, PacketChannel>();
+  private readonly rawChannels = new Set<RawChannel>();
+
+  constructor(private readonly deps: InboundDeps) {}
+
+  /** The packet channels that peers hold open. */
+  get channels(): ReadonlySet<PacketChannel> {
+    return this.packetChannels;
+  }
+
+  /** The raw channels that peers hold open. */
+  get raw(): ReadonlySet<RawChannel> {
+    return this.rawChannels;
+  }
+
+  /** The packet channel that the node has opened to us. */
+  ofNode(nodeId: string): PacketChannel | undefined {
+    return this.byNode.get(nodeId);
+  }
+
+  /** A packet channel has closed. */
+  remove(channel: PacketChannel): void {
+    this.packetChannels.delete(channel);
+    const { nodeId } = channel.peer;
+    if (nodeId !== undefined && this.byNode.get(nodeId) === channel) this.byNode.delete(nodeId);
+  }
+
+  onBadPeer(address: string, reason: string): void {
+    this.deps.onFault(`a connection from ${address} failed: ${reason}`);
+  }
+
+  onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: Session): void {
+    const peer = peerOf(headers, session.address);
+    if (this.deps.draining()) {
+      refuse(stream, new MeshError('UNAVAILABLE', 'this node is shutting down', { delivery: 'refused' }));
+      return;
+    }
+    const pattern = headerOf(headers, HEADER.pattern) ?? headerOf(headers, HEADER.open);
+    if (pattern !== undefined) {
+      refuse(
+        stream,
+        new MeshError('UNIMPLEMENTED', 'call streams are not supported by this version', {
+          delivery: 'refused',
+        }),
+      );
+      return;
+    }
+    const asked = headers[HEADER.channel];
+    if (asked === undefined) this.acceptPackets(stream, headers, peer);
+    else this.acceptRaw(stream, headers, peer, String(asked));
+  }
+
+  private acceptPackets(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, peer: Peer): void {
+    const { options, packets } = this.deps;
+    this.respond(stream);
+    const frames = new FrameStream(
+      stream,
+      options.limits,
+      `the channel from ${peer.service} (${peer.address})`,
+    );
+    const channel = new PacketChannel(frames, peer, packets, options.limits, openingOf(headers));
+    this.packetChannels.add(channel);
+    if (peer.nodeId !== undefined) this.byNode.set(peer.nodeId, channel);
+    channel.start();
+  }
+
+  private acceptRaw(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    peer: Peer,
+    asked: string,
+  ): void {
+    const { options, onFault } = this.deps;
+    const handlers = this.deps.handlers();
+    const name = asked === '' || asked === DEFAULT_CHANNEL ? undefined : decodeName(asked);
+    if (handlers?.hasChannel(name) !== true) {
+      const which =
+        name === undefined
+          ? 'no default raw channel'
+          : `no raw channel named ${JSON.stringify(name.slice(0, 100))}`;
+      refuse(
+        stream,
+        new MeshError('NOT_FOUND', `service '${options.service}' has ${which}`, { delivery: 'refused' }),
+      );
+      return;
+    }
+    this.respond(stream);
+    const frames = new FrameStream(
+      stream,
+      options.limits,
+      `the raw channel from ${peer.service} (${peer.address})`,
+    );
+    const channel = startRawChannel(frames, onFault);
+    this.rawChannels.add(channel);
+    void channel.whenClosed.then(() => this.rawChannels.delete(channel));
+    handlers.onChannel(channel, { name, peer, ...openingOf(headers), carrier: undefined });
+  }
+
+  private respond(stream: ServerHttp2Stream): void {
+    stream.respond({ ':status': 200, ...identityHeaders(this.deps.options) });
+  }
+}
+
+/** Names in headers are percent-encoded; one that is not well-formed is taken as it stands. */
+function decodeName(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}

@@ -1,0 +1,385 @@
+/** A node: registry, sessions, channels and handlers of one running instance. Starting and stopping order lives here only. */
+import { randomUUID } from 'node:crypto';
+import { DEFAULT_CHANNEL, HEADER, metadataFault } from '../protocol/headers.js';
+import { MeshError } from '../protocol/mesh-error.js';
+import type { Metadata } from '../protocol/packet.js';
+import type { NodeRecord } from '../registry/node-record.js';
+import { openRegistry } from '../registry/registry-url.js';
+import type { Announcement, RegistryStatus, ServiceRegistry } from '../registry/registry.js';
+import { DeadlineQueue } from '../transport/deadline-queue.js';
+import { FrameStream } from '../transport/frame-stream.js';
+import { Listener } from '../transport/listener.js';
+import { OutboundCall, type CallObserver, type CallRequest } from '../transport/outbound-call.js';
+import type { PacketChannel, PacketHandler } from '../transport/packet-channel.js';
+import { peerOf } from '../transport/peer.js';
+import { RawChannel } from '../transport/raw-channel.js';
+import { startRawChannel } from '../transport/raw-stream.js';
+import { Directory } from './directory.js';
+import { drainChannels } from './drain.js';
+import type { ChannelOpening, NodeHandlers } from './handlers.js';
+import { InboundChannels } from './inbound-channels.js';
+import type { MeshOptions, ResolvedOptions } from './mesh-options.js';
+import { openingOf } from './opening.js';
+import { PendingCall, waitForNode } from './pending.js';
+import { resolveOptions } from './resolve-options.js';
+import type { ServiceTarget, Target } from './target.js';
+
+/** An event on its way. */
+export interface OutboundEvent {
+  readonly pattern: unknown;
+  readonly route: string;
+  readonly data: unknown;
+  readonly metadata: Metadata | undefined;
+  /** How long it may wait for a node, in ms; 0 = for ever. */
+  readonly timeoutMs: number;
+}
+
+/** How a raw channel is asked for. */
+export interface OpenChannelRequest {
+  /** `undefined`: the default channel. */
+  readonly name: string | undefined;
+  readonly metadata: Metadata | undefined;
+  /** @default a new UUID */
+  readonly sessionId: string | undefined;
+  /** How long it may wait for a node, in ms; 0 = for ever. */
+  readonly timeoutMs: number;
+}
+
+/** A raw channel that the peer has accepted. */
+export interface OpenedChannel {
+  readonly channel: RawChannel;
+  readonly opening: ChannelOpening;
+}
+
+/** What other parts see of the life of a node. */
+export interface NodeStatus {
+  readonly nodeId: string;
+  readonly service: string;
+  readonly listening: boolean;
+  readonly announced: boolean;
+  readonly draining: boolean;
+  readonly registry: RegistryStatus;
+}
+
+export class MeshNode {
+  readonly options: ResolvedOptions;
+  readonly registry: ServiceRegistry;
+  private readonly deadlines = new DeadlineQueue();
+  private readonly directories = new Map<string, Directory>();
+  private readonly inbound: InboundChannels;
+  private readonly outboundRaw = new Set<RawChannel>();
+  private readonly packets: PacketHandler;
+  private handlers: NodeHandlers | undefined;
+  private listener: Listener | undefined;
+  private announcement: Announcement | undefined;
+  private announcing: Promise<void> | undefined;
+  private stopping: Promise<void> | undefined;
+  private closing: Promise<void> | undefined;
+  private isDraining = false;
+
+  /** Throws a `MeshError` (`INVALID_ARGUMENT`) that lists every fault of the options. Nothing is opened yet. */
+  constructor(options: MeshOptions | ResolvedOptions) {
+    this.options = 'limits' in options && 'advertiseHost' in options ? options : resolveOptions(options);
+    const { registry, redis, heartbeatIntervalMs, ttlMs, registryTimeoutMs, logger } = this.options;
+    this.registry =
+      typeof registry === 'string'
+        ? openRegistry(registry, {
+            timings: { heartbeatIntervalMs, ttlMs, registryTimeoutMs },
+            logger,
+            redis,
+          })
+        : registry;
+    const onFault = (message: string): void => logger.warn(message);
+    this.packets = {
+      onRequest: (call, channel) => this.onRequest(call, channel),
+      onEvent: (event, channel) => this.onEvent(event, channel),
+      onDefaultRaw: (channel) => this.onDefaultRaw(channel),
+      onDrain: (channel) => this.onDrain(channel),
+      onFault,
+      onClosed: (channel) => this.inbound.remove(channel),
+    };
+    this.inbound = new InboundChannels({
+      options: this.options,
+      packets: this.packets,
+      handlers: () => this.handlers,
+      draining: () => this.isDraining,
+      onFault,
+    });
+  }
+
+  get id(): string {
+    return this.options.nodeId;
+  }
+
+  get service(): string {
+    return this.options.service;
+  }
+
+  get status(): NodeStatus {
+    return {
+      nodeId: this.id,
+      service: this.service,
+      listening: this.listener !== undefined,
+      announced: this.announcement !== undefined,
+      draining: this.isDraining,
+      registry: this.registry.status,
+    };
+  }
+
+  /** The record under which this node is found. Only while it listens. */
+  get record(): NodeRecord {
+    if (this.listener === undefined) throw notListening();
+    const { nodeId, service, advertiseHost, advertisePort, metadata } = this.options;
+    return { id: nodeId, service, host: advertiseHost, port: advertisePort ?? this.listener.port, metadata };
+  }
+
+  /** The server of node:http2 underneath; `undefined` while it does not listen. */
+  get httpServer(): ReturnType<Listener['unwrap']> | undefined {
+    return this.listener?.unwrap();
+  }
+
+  /** Says who answers what peers ask for. */
+  setHandlers(handlers: NodeHandlers): void {
+    this.handlers = handlers;
+  }
+
+  /**
+   * Reaches the registry and binds the port; calls are answered from here on, but nobody is told of the node before
+   * {@link announce}. Rejects with a `MeshError` that names the registry or the port.
+   */
+  async listen(): Promise<void> {
+    this.refuseWhenClosed();
+    if (this.listener !== undefined) return;
+    const { host, port, limits, keepAlive, tls, logger } = this.options;
+    await this.registry.connect();
+    const listener = new Listener({ host, port, limits, keepAlive, tls }, this.inbound);
+    await listener.listen();
+    if (this.stopping !== undefined) {
+      await listener.close();
+      this.refuseWhenClosed();
+    }
+    this.listener = listener;
+    if (tls === undefined && !isLoopback(host)) {
+      logger.warn(
+        `listening on ${host} without TLS: anyone who reaches the port can call this node (options tls, host)`,
+      );
+    }
+  }
+
+  /** Writes the record into the registry and keeps it alive. Only after {@link listen}. */
+  announce(): Promise<void> {
+    this.announcing ??= this.writeRecord().catch((error: unknown) => {
+      this.announcing = undefined;
+      throw error;
+    });
+    return this.announcing;
+  }
+
+  /** Makes a call. The observer is told of its packets or of its failure, never both of an end and more. */
+  request(target: Target, request: CallRequest, observer: CallObserver): OutboundCall {
+    if ('channel' in target) {
+      const { channel } = target;
+      const call = new OutboundCall(request, channel.peer.service, observer, this.deadlines);
+      channel.request(call);
+      return call;
+    }
+    const call = new OutboundCall(request, target.service, observer, this.deadlines);
+    if (this.closing !== undefined) {
+      call.fail(closedError());
+      return call;
+    }
+    const directory = this.directory(target.service);
+    const channel = directory.pickChannel(target);
+    if (channel === undefined) new PendingCall(call, target, directory).wait();
+    else channel.request(call);
+    return call;
+  }
+
+  /** Sends an event; resolves when it was handed to the transport. Rejects with a `MeshError` (`not-sent`). */
+  async emit(target: Target, event: OutboundEvent): Promise<void> {
+    const { pattern, route, data, metadata } = event;
+    let channel = 'channel' in target ? target.channel : this.openDirectory(target).pickChannel(target);
+    if (channel === undefined) {
+      const service = target as ServiceTarget;
+      const directory = this.openDirectory(service);
+      const found = await waitForNode(directory, service, event.timeoutMs, route, false);
+      channel = found.channel ?? (await found.node.connect());
+    }
+    channel.event(pattern, route, data, metadata);
+  }
+
+  /** Sends an event to every known node of a service. Resolves with the ids of those it was handed over for. */
+  async broadcast(service: string, event: OutboundEvent): Promise<string[]> {
+    const directory = this.openDirectory({ service });
+    await waitForNode(directory, {}, event.timeoutMs, event.route, true);
+    const sent = await Promise.allSettled(
+      directory.known
+        .filter((node) => !node.draining)
+        .map(async (node) => {
+          const channel = await node.connect();
+          channel.event(event.pattern, event.route, event.data, event.metadata);
+          return node.id;
+        }),
+    );
+    const ids: string[] = [];
+    for (const outcome of sent) {
+      if (outcome.status === 'fulfilled') ids.push(outcome.value);
+      else
+        this.options.logger.warn(
+          `event '${event.route}' did not reach a node of '${service}': ${String(outcome.reason)}`,
+        );
+    }
+    return ids;
+  }
+
+  /** Opens a raw channel. Rejects with a `MeshError`: `NOT_FOUND` when the peer has no channel of that name. */
+  async openChannel(target: ServiceTarget, request: OpenChannelRequest): Promise<OpenedChannel> {
+    const { name, metadata = {}, sessionId = randomUUID() } = request;
+    const fault = metadataFault(metadata);
+    if (fault !== undefined) throw new MeshError('INVALID_ARGUMENT', fault, { delivery: 'not-sent' });
+    const directory = this.openDirectory(target);
+    const what = `channel ${name ?? DEFAULT_CHANNEL}`;
+    const { node } = await waitForNode(directory, target, request.timeoutMs, what, true);
+    const { stream, headers } = await node.openStream({
+      ...metadata,
+      [HEADER.channel]: name === undefined ? DEFAULT_CHANNEL : encodeURIComponent(name),
+      [HEADER.sessionId]: sessionId,
+    });
+    const { limits, logger } = this.options;
+    const frames = new FrameStream(stream, limits, `the raw channel to ${target.service} (${node.address})`);
+    const channel = startRawChannel(frames, (message) => logger.warn(message));
+    this.outboundRaw.add(channel);
+    void channel.whenClosed.then(() => this.outboundRaw.delete(channel));
+    const peer = peerOf(headers, node.address, target.service);
+    return {
+      channel,
+      opening: { name, peer, sessionId, metadata: openingOf(headers).metadata, carrier: undefined },
+    };
+  }
+
+  /** The nodes of a service that the registry lists, once it has answered. */
+  async discover(service: string): Promise<readonly NodeRecord[]> {
+    const directory = this.openDirectory({ service });
+    await directory.ready;
+    return directory.known.filter((node) => node.listed).map((node) => node.record);
+  }
+
+  /**
+   * Takes the node out of service: withdraws it, tells its peers, and waits until what is open has ended, at the longest
+   * `drainTimeoutMs`; then stops listening. Calls of this node go on. Idempotent.
+   */
+  stopServing(): Promise<void> {
+    this.stopping ??= this.drainAndStop();
+    return this.stopping;
+  }
+
+  /** {@link stopServing}, then ends everything else: own calls fail with `UNAVAILABLE`. Idempotent. */
+  close(): Promise<void> {
+    this.closing ??= this.shutDown();
+    return this.closing;
+  }
+
+  private async writeRecord(): Promise<void> {
+    this.refuseWhenClosed();
+    const announcement = await this.registry.announce(this.record);
+    if (this.stopping !== undefined) await announcement.withdraw();
+    else this.announcement = announcement;
+  }
+
+  private async drainAndStop(): Promise<void> {
+    const { logger, drainTimeoutMs } = this.options;
+    this.isDraining = true;
+    await this.announcement?.withdraw();
+    this.announcement = undefined;
+    const { listener } = this;
+    if (listener === undefined) return;
+    const started = performance.now();
+    const { channels, raw } = this.inbound;
+    const open = [...channels].reduce((sum, channel) => sum + channel.openCalls, 0);
+    const left = await drainChannels(channels, raw, drainTimeoutMs, () => listener.refuseNew());
+    if (open > 0)
+      logger.log(
+        `drained ${open - left} of ${open} open calls in ${Math.round(performance.now() - started)} ms`,
+      );
+    this.listener = undefined;
+    await listener.close();
+  }
+
+  private async shutDown(): Promise<void> {
+    await this.stopServing();
+    for (const channel of this.outboundRaw) channel.close();
+    const directories = [...this.directories.values()];
+    this.directories.clear();
+    await Promise.all(directories.map((directory) => directory.close()));
+    await this.registry.close();
+    this.deadlines.clear();
+  }
+
+  private directory(service: string): Directory {
+    let directory = this.directories.get(service);
+    if (directory === undefined) {
+      const { options, packets } = this;
+      directory = new Directory(service, this.registry, { options, packets }, (nodeId) =>
+        this.inbound.ofNode(nodeId),
+      );
+      this.directories.set(service, directory);
+    }
+    return directory;
+  }
+
+  private openDirectory({ service }: ServiceTarget): Directory {
+    if (this.closing !== undefined) throw closedError();
+    return this.directory(service);
+  }
+
+  private readonly onRequest: PacketHandler['onRequest'] = (call, channel) => {
+    if (this.handlers !== undefined) this.handlers.onRequest(call, channel);
+    else
+      call.fail(
+        new MeshError('UNIMPLEMENTED', `service '${this.service}' answers no calls`, {
+          delivery: 'refused',
+        }).toWire(),
+      );
+  };
+
+  private readonly onEvent: PacketHandler['onEvent'] = (event, channel) => {
+    if (this.handlers !== undefined) this.handlers.onEvent(event, channel);
+    else
+      this.options.logger.warn(
+        `an event of ${channel.peer.service} was lost: service '${this.service}' takes none`,
+      );
+  };
+
+  private onDefaultRaw(carrier: PacketChannel): RawChannel | undefined {
+    const { handlers } = this;
+    if (handlers?.hasChannel(undefined) !== true) return undefined;
+    const channel = new RawChannel(carrier.residualLink());
+    const { sessionId, metadata } = carrier.opening;
+    // The channel must be in place before its handler can speak.
+    queueMicrotask(() =>
+      handlers.onChannel(channel, { name: undefined, peer: carrier.peer, sessionId, metadata, carrier }),
+    );
+    return channel;
+  }
+
+  private onDrain(channel: PacketChannel): void {
+    const { nodeId, service } = channel.peer;
+    if (nodeId !== undefined) this.directories.get(service)?.drained(nodeId);
+  }
+
+  private refuseWhenClosed(): void {
+    if (this.stopping !== undefined) throw closedError();
+  }
+}
+
+function closedError(): MeshError {
+  return new MeshError('UNAVAILABLE', 'the mesh node is closed', { delivery: 'not-sent' });
+}
+
+function notListening(): MeshError {
+  return new MeshError('FAILED_PRECONDITION', 'the mesh node does not listen yet: call listen() first');
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+}

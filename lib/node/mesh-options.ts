@@ -1,0 +1,99 @@
+/** The options of a node, and their defaults. */
+import type { WireLimits } from '../protocol/limits.js';
+import type { RedisSettings } from '../registry/redis/redis-target.js';
+import type { ServiceRegistry } from '../registry/registry.js';
+import type { PickerFactory } from '../routing/picker.js';
+import type { BackoffOptions } from '../transport/backoff.js';
+import type { KeepAliveOptions } from '../transport/keep-alive.js';
+import type { MeshTlsOptions } from '../transport/tls-options.js';
+
+/** Where the node says what goes on in the background. Nest's `Logger` fits. */
+export interface MeshLogger {
+  log(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+  debug(message: string): void;
+}
+
+/** Everything that can be set for a node. Only `service` is required. */
+export interface MeshOptions {
+  /** The logical name of this service: 1 to 128 letters, digits and `. _ @ / + -`. */
+  readonly service: string;
+  /**
+   * Where nodes find each other: `redis://`, `rediss://`, `file:DIR`, `memory:NAME`, or a registry of your own.
+   * @default 'redis://localhost:6379'
+   */
+  readonly registry?: string | ServiceRegistry | undefined;
+  /** Further options of ioredis for a Redis registry: credentials, TLS, Sentinels, or `{ cluster: [...] }`. */
+  readonly redis?: RedisSettings | undefined;
+  /** The id of this node, a UUID v4. @default a new one for every start */
+  readonly nodeId?: string | undefined;
+  /** The address to listen on. Beyond loopback use `tls`, or a network that you trust. @default '127.0.0.1' */
+  readonly host?: string | undefined;
+  /** The port to listen on; 0 takes any free one, which the registry makes known. @default 0 */
+  readonly port?: number | undefined;
+  /** The address that peers are told, when it is not the one that is listened on: behind NAT, in a container. */
+  readonly advertise?: { readonly host?: string | undefined; readonly port?: number | undefined } | undefined;
+  /** Free-form JSON that other nodes can read in the registry. @default {} */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /** TLS for listening and for dialling; all nodes of a mesh must agree on it. @default none: cleartext HTTP/2 */
+  readonly tls?: MeshTlsOptions | undefined;
+  /** How long a call may take in all, in ms, finding and connecting included; 0 = for ever. @default 30_000 */
+  readonly timeoutMs?: number | undefined;
+  /** How long a connection may take until the peer's HTTP/2 SETTINGS have come, in ms. @default 5_000 */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Time for calls under way to end when the node closes, in ms. @default 10_000 */
+  readonly drainTimeoutMs?: number | undefined;
+  /** PINGs that notice a peer which is gone without a word. */
+  readonly keepAlive?: Partial<KeepAliveOptions> | undefined;
+  /** How long to wait between attempts to reach a node: full jitter between 0 and the bound. */
+  readonly reconnect?: Partial<BackoffOptions> | undefined;
+  /** Mean time between heartbeats, and between looks at the registry, in ms. @default 2_000 */
+  readonly heartbeatIntervalMs?: number | undefined;
+  /** How long the record of this node stands without a heartbeat, in ms: at least 3 heartbeats. @default 10_000 */
+  readonly ttlMs?: number | undefined;
+  /** How long to wait for the registry, in ms. @default 5_000 */
+  readonly registryTimeoutMs?: number | undefined;
+  /** Bounds on what one peer can make this node hold. */
+  readonly limits?: Partial<WireLimits> | undefined;
+  /** How a node is chosen among several of a service. @default roundRobin */
+  readonly picker?: PickerFactory | undefined;
+  /** Where the node says what goes on in the background. @default Nest's Logger */
+  readonly logger?: MeshLogger | undefined;
+}
+
+/** Defaults of the plain options; those of `limits`, `keepAlive` and `reconnect` stand beside their types. */
+export const MESH_DEFAULTS = {
+  registry: 'redis://localhost:6379',
+  host: '127.0.0.1',
+  port: 0,
+  timeoutMs: 30_000,
+  connectTimeoutMs: 5_000,
+  drainTimeoutMs: 10_000,
+} as const;
+
+/** What the inside of the node works with: every value is there and has been checked. */
+export interface ResolvedOptions {
+  readonly service: string;
+  readonly registry: string | ServiceRegistry;
+  readonly redis: RedisSettings | undefined;
+  readonly nodeId: string;
+  readonly host: string;
+  readonly port: number;
+  readonly advertiseHost: string;
+  /** `undefined`: the port that is really listened on. */
+  readonly advertisePort: number | undefined;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly tls: MeshTlsOptions | undefined;
+  readonly timeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  readonly keepAlive: KeepAliveOptions;
+  readonly reconnect: BackoffOptions;
+  readonly heartbeatIntervalMs: number;
+  readonly ttlMs: number;
+  readonly registryTimeoutMs: number;
+  readonly limits: WireLimits;
+  readonly picker: PickerFactory;
+  readonly logger: MeshLogger;
+}

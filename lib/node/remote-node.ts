@@ -1,0 +1,219 @@
+/** One known node of another service: its record, the session with it, and the packet channel that calls travel on. */
+import type { AcceptedStream, Session } from '../transport/session.js';
+import type { OutgoingHttpHeaders } from 'node:http2';
+import { MeshError } from '../protocol/mesh-error.js';
+import type { NodeRecord } from '../registry/node-record.js';
+import type { Candidate } from '../routing/picker.js';
+import { fullJitterMs } from '../transport/backoff.js';
+import { addressOf, dial } from '../transport/dialer.js';
+import { FrameStream } from '../transport/frame-stream.js';
+import { PacketChannel, type PacketHandler } from '../transport/packet-channel.js';
+import { peerOf } from '../transport/peer.js';
+import type { ResolvedOptions } from './mesh-options.js';
+import { openingHeaders, openingOf } from './opening.js';
+
+/** What a remote node needs of the node it belongs to. */
+export interface RemoteNodeDeps {
+  readonly options: ResolvedOptions;
+  readonly packets: PacketHandler;
+}
+
+/** How long a peer may take to end its half when this node closes. */
+const CLOSE_TIMEOUT_MS = 1_000;
+
+export class RemoteNode implements Candidate {
+  /** True while the registry lists it. */
+  listed = true;
+  /** It said that it takes nothing new; a node that drains never comes back under the same id. */
+  draining = false;
+  /** Why the last attempt to reach it failed; `undefined` once one has worked. */
+  lastError: MeshError | undefined;
+
+  private session: Session | undefined;
+  private dialing: Promise<Session> | undefined;
+  private dialled: PacketChannel | undefined;
+  private connecting: Promise<PacketChannel> | undefined;
+  /** The channel that this node opened to us. */
+  private adopted: PacketChannel | undefined;
+  private failures = 0;
+  private backoffTimer: NodeJS.Timeout | undefined;
+  private closed = false;
+
+  constructor(
+    private current: NodeRecord,
+    private readonly deps: RemoteNodeDeps,
+    private readonly onChange: () => void,
+  ) {}
+
+  get id(): string {
+    return this.current.id;
+  }
+
+  get record(): NodeRecord {
+    return this.current;
+  }
+
+  get address(): string {
+    return addressOf(this.current.host, this.current.port);
+  }
+
+  /** A channel that takes calls now. */
+  get channel(): PacketChannel | undefined {
+    if (this.dialled?.usable === true) return this.dialled;
+    return this.adopted?.usable === true ? this.adopted : undefined;
+  }
+
+  /** True while calls may be given to it: it is reached, or it has not just failed to be. */
+  get available(): boolean {
+    if (this.closed || this.draining) return false;
+    return this.channel !== undefined || (this.listed && this.backoffTimer === undefined);
+  }
+
+  /** True while anything keeps it: its record, or a live connection (which outranks a missing record). */
+  get known(): boolean {
+    return !this.closed && (this.listed || this.session?.alive === true || this.channel !== undefined);
+  }
+
+  /** Takes over a changed record. An address that has moved is dialled anew. */
+  update(record: NodeRecord): void {
+    const moved = record.host !== this.current.host || record.port !== this.current.port;
+    this.current = record;
+    this.listed = true;
+    if (!moved) return;
+    this.clearBackoff();
+    this.failures = 0;
+    void this.session?.close();
+  }
+
+  /** The peer dialled us: its channel serves our calls too. */
+  adopt(channel: PacketChannel): void {
+    this.adopted = channel;
+    this.onChange();
+  }
+
+  /** Begins to connect unless it is under way; `onChange` tells when that has worked or failed. */
+  connectSoon(): void {
+    if (this.backoffTimer === undefined) this.connect().catch(ignoreTold);
+  }
+
+  /** A packet channel that takes calls. Rejects with a `MeshError` (`not-sent` or `refused`). */
+  connect(): Promise<PacketChannel> {
+    const { channel } = this;
+    if (channel !== undefined) return Promise.resolve(channel);
+    this.connecting ??= this.openPacketChannel().finally(() => {
+      this.connecting = undefined;
+    });
+    return this.connecting;
+  }
+
+  /** Opens a further stream to it. Rejects with a `MeshError` (`not-sent` or `refused`). */
+  async openStream(headers: OutgoingHttpHeaders): Promise<AcceptedStream> {
+    const session = await this.dial();
+    return session.open(
+      { ...openingHeaders(this.deps.options), ...headers },
+      this.deps.options.connectTimeoutMs,
+    );
+  }
+
+  /** Fails the calls that are open, lets what was sent leave, and resolves when the connection is gone. */
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.clearBackoff();
+    this.dialled?.close();
+    const { session } = this;
+    if (session === undefined) return;
+    const timer = setTimeout(() => session.destroy(), CLOSE_TIMEOUT_MS);
+    await session.close();
+    clearTimeout(timer);
+  }
+
+  private async openPacketChannel(): Promise<PacketChannel> {
+    const { options, packets } = this.deps;
+    let session: Session | undefined;
+    try {
+      session = await this.dial();
+      const { stream, headers } = await session.open(openingHeaders(options), options.connectTimeoutMs);
+      const peer = peerOf(headers, session.address, this.current.service);
+      this.checkIdentity(peer.nodeId);
+      const frames = new FrameStream(
+        stream,
+        options.limits,
+        `the channel to ${this.current.service} (${session.address})`,
+      );
+      const channel = new PacketChannel(frames, peer, packets, options.limits, openingOf(headers));
+      channel.start();
+      this.dialled = channel;
+    } catch (error) {
+      // The session may carry raw channels: it stays, unless it is what failed.
+      throw this.failed(MeshError.from(error, 'INTERNAL', { delivery: 'not-sent' }));
+    }
+    this.failures = 0;
+    this.lastError = undefined;
+    this.onChange();
+    return this.dialled;
+  }
+
+  private dial(): Promise<Session> {
+    if (this.session?.usable === true) return Promise.resolve(this.session);
+    this.dialing ??= this.openSession().finally(() => {
+      this.dialing = undefined;
+    });
+    return this.dialing;
+  }
+
+  private async openSession(): Promise<Session> {
+    const { options } = this.deps;
+    if (this.closed) throw new MeshError('UNAVAILABLE', 'the mesh node is closed', { delivery: 'not-sent' });
+    const session = await dial(this.current.host, this.current.port, options);
+    if (this.closed) {
+      session.destroy();
+      throw new MeshError('UNAVAILABLE', 'the mesh node was closed', { delivery: 'not-sent' });
+    }
+    this.session = session;
+    session.onClose((error) => this.onLost(session, error));
+    return session;
+  }
+
+  /** A record can outlive its node, and the port can have a new owner. */
+  private checkIdentity(nodeId: string | undefined): void {
+    if (nodeId === undefined || nodeId === this.current.id) return;
+    this.session?.destroy();
+    throw new MeshError('UNAVAILABLE', `${this.address} is now node ${nodeId}, not ${this.current.id}`, {
+      delivery: 'not-sent',
+    });
+  }
+
+  private onLost(session: Session, error: MeshError): void {
+    if (this.session !== session) return;
+    this.session = undefined;
+    this.dialled = undefined;
+    if (this.closed) return;
+    this.failed(error);
+  }
+
+  /** Leaves the node alone for a while; then it is reached again in the background, as long as it is listed. */
+  private failed(error: MeshError): MeshError {
+    this.lastError = error;
+    if (!this.closed && this.backoffTimer === undefined && this.listed && !this.draining) {
+      const delayMs = fullJitterMs(this.failures, this.deps.options.reconnect);
+      this.failures += 1;
+      this.backoffTimer = setTimeout(() => {
+        this.backoffTimer = undefined;
+        this.onChange();
+        if (this.available) this.connectSoon();
+      }, delayMs).unref();
+    }
+    this.onChange();
+    return error;
+  }
+
+  private clearBackoff(): void {
+    clearTimeout(this.backoffTimer);
+    this.backoffTimer = undefined;
+  }
+}
+
+function ignoreTold(): void {
+  // onChange has told, and lastError keeps the reason.
+}
