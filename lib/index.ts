@@ -1,0 +1,42 @@
+/** The public names of the package. */
+export {
+  MeshModule,
+  type MeshFeature,
+  type MeshModuleAsyncOptions,
+  type MeshOptionsFactory,
+} from './nest/mesh.module.js';
+export { MeshServer } from './nest/mesh.server.js';
+export {
+  MeshClientProxy,
+  type MeshCallOptions,
+  type MeshChannelOptions,
+  type MeshClientOptions,
+} from './nest/mesh.client-proxy.js';
+export { MeshChannel } from './nest/mesh.channel.js';
+export { MeshContext } from './nest/mesh.context.js';
+export { ChannelPattern } from './nest/mesh.decorators.js';
+export { MeshRecord, MeshRecordBuilder, type MeshRecordOptions } from './nest/mesh.record-builder.js';
+export { AsyncIterableInterceptor } from './nest/async-iterable.interceptor.js';
+export { getMeshClientToken, InjectMeshClient, MESH_OPTIONS, MESH_TRANSPORT } from './nest/mesh.tokens.js';
+export type { MeshEvents, MeshStatus } from './nest/mesh.status.js';
+export { MeshNode, type NodeStatus } from './node/mesh-node.js';
+export { MESH_DEFAULTS, type MeshLogger, type MeshOptions } from './node/mesh-options.js';
+export type { ServiceTarget } from './node/target.js';
+export { MeshError, type Delivery, type MeshErrorInit, type MeshErrorWire } from './protocol/mesh-error.js';
+export { MESH_ERROR_CODES, type MeshErrorCode } from './protocol/error-code.js';
+export { DEFAULT_WIRE_LIMITS, type WireLimits } from './protocol/limits.js';
+export type { Metadata } from './protocol/packet.js';
+export type { NodeRecord } from './registry/node-record.js';
+export type {
+  Announcement,
+  RegistryStatus,
+  ServiceRegistry,
+  Watch,
+  WatchListener,
+} from './registry/registry.js';
+export type { Candidate, Picker, PickerFactory, PickRequest } from './routing/picker.js';
+export { roundRobin } from './routing/round-robin.js';
+export type { BackoffOptions } from './transport/backoff.js';
+export type { KeepAliveOptions } from './transport/keep-alive.js';
+export type { Peer } from './transport/peer.js';
+export type { MeshTlsOptions } from './transport/tls-options.js';

@@ -1,0 +1,123 @@
+/** Where the contexts of calls, events and channels have their answers from; nothing is made before it is asked for. */
+import type { ChannelOpening } from '../node/handlers.js';
+import type { MeshNode } from '../node/mesh-node.js';
+import type { Metadata } from '../protocol/packet.js';
+import type { InboundCall } from '../transport/inbound-call.js';
+import type { InboundEvent, PacketChannel } from '../transport/packet-channel.js';
+import type { Peer } from '../transport/peer.js';
+import type { RawChannel } from '../transport/raw-channel.js';
+import { MeshClientProxy } from './mesh.client-proxy.js';
+import type { ContextSource } from './mesh.context.js';
+
+/** What calls and events share: they came in on a packet channel. */
+abstract class PacketSource implements ContextSource {
+  abstract readonly deadline: number | undefined;
+  abstract readonly signal: AbortSignal;
+  protected abstract readonly own: Metadata | undefined;
+
+  constructor(
+    protected readonly channel: PacketChannel,
+    private readonly node: MeshNode,
+  ) {}
+
+  get peer(): Peer {
+    return this.channel.peer;
+  }
+
+  get sessionId(): string {
+    return this.channel.opening.sessionId;
+  }
+
+  /** The headers of the channel, overlaid by what came with the packet. */
+  get metadata(): Metadata | undefined {
+    const { metadata } = this.channel.opening;
+    for (const _ in metadata) return { ...metadata, ...this.own };
+    return this.own;
+  }
+
+  get client(): MeshClientProxy {
+    return MeshClientProxy.over(this.node, { channel: this.channel });
+  }
+}
+
+export class CallSource extends PacketSource {
+  constructor(
+    private readonly call: InboundCall,
+    channel: PacketChannel,
+    node: MeshNode,
+  ) {
+    super(channel, node);
+  }
+
+  get deadline(): number | undefined {
+    return this.call.deadline;
+  }
+
+  get signal(): AbortSignal {
+    return this.call.signal;
+  }
+
+  protected get own(): Metadata | undefined {
+    return this.call.metadata;
+  }
+}
+
+export class EventSource extends PacketSource {
+  readonly deadline = undefined;
+
+  constructor(
+    private readonly event: InboundEvent,
+    channel: PacketChannel,
+    node: MeshNode,
+  ) {
+    super(channel, node);
+  }
+
+  /** Nobody waits for an event: it never aborts. */
+  get signal(): AbortSignal {
+    return new AbortController().signal;
+  }
+
+  protected get own(): Metadata | undefined {
+    return this.event.metadata;
+  }
+}
+
+export class ChannelSource implements ContextSource {
+  readonly deadline = undefined;
+  private controller: AbortController | undefined;
+
+  constructor(
+    private readonly raw: RawChannel,
+    private readonly opening: ChannelOpening,
+    private readonly node: MeshNode,
+  ) {}
+
+  get peer(): Peer {
+    return this.opening.peer;
+  }
+
+  get sessionId(): string {
+    return this.opening.sessionId;
+  }
+
+  get metadata(): Metadata {
+    return this.opening.metadata;
+  }
+
+  /** Aborts when the channel is gone. */
+  get signal(): AbortSignal {
+    if (this.controller === undefined) {
+      const controller = new AbortController();
+      this.controller = controller;
+      void this.raw.whenClosed.then((error) => controller.abort(error));
+    }
+    return this.controller.signal;
+  }
+
+  get client(): MeshClientProxy {
+    const { carrier, peer } = this.opening;
+    if (carrier !== undefined) return MeshClientProxy.over(this.node, { channel: carrier });
+    return MeshClientProxy.over(this.node, { service: peer.service, nodeId: peer.nodeId });
+  }
+}

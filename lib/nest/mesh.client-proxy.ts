@@ -1,0 +1,337 @@
+/** The client: Nest's `ClientProxy` over a mesh node, and what the mesh can do beyond it. */
+import { Logger } from '@nestjs/common';
+import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
+import { InvalidMessageException } from '@nestjs/microservices/errors/invalid-message.exception.js';
+import { connectable, defer, Observable, Subject, throwError, type Observer } from 'rxjs';
+import { MeshNode } from '../node/mesh-node.js';
+import type { MeshOptions } from '../node/mesh-options.js';
+import { checkTimeoutMs, resolveOptions } from '../node/resolve-options.js';
+import type { ServiceTarget, Target } from '../node/target.js';
+import { MeshError } from '../protocol/mesh-error.js';
+import type { Metadata, ResponsePacket } from '../protocol/packet.js';
+import { checkServiceName } from '../registry/service-name.js';
+import type { CallObserver } from '../transport/outbound-call.js';
+import { AnswerIterator } from './answer-iterator.js';
+import { MeshChannel } from './mesh.channel.js';
+import { meshLogger } from './mesh.logger.js';
+import { MeshRecord } from './mesh.record-builder.js';
+import { statusOf, type MeshEvents, type MeshStatus } from './mesh.status.js';
+
+/** The options of a client that is made by hand or by `ClientsModule`. */
+export interface MeshClientOptions extends MeshOptions {
+  /** The service that `send` and `emit` go to. Without it say where each time: `client.to('orders').send(...)`. */
+  readonly to?: string | undefined;
+}
+
+/** What `with()` sets for the calls of a client. */
+export interface MeshCallOptions {
+  /** How long a call may take in all, in ms; 0 = for ever. */
+  readonly timeoutMs?: number | undefined;
+  /** Strings that travel beside the data; added to those set before. */
+  readonly metadata?: Metadata | undefined;
+  /** Aborting it cancels the calls. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a raw channel is opened. */
+export interface MeshChannelOptions {
+  /** Sent as headers: names in lower case, values printable ASCII. */
+  readonly metadata?: Metadata | undefined;
+  /** @default a new UUID */
+  readonly sessionId?: string | undefined;
+}
+
+/** The node that all clients derived from one share; made anew after `close()`. */
+class NodeHolder {
+  private current: MeshNode | undefined;
+
+  constructor(
+    readonly owned: boolean,
+    private readonly make: () => MeshNode,
+  ) {}
+
+  get node(): MeshNode {
+    this.current ??= this.make();
+    return this.current;
+  }
+
+  async close(): Promise<void> {
+    if (!this.owned) return;
+    const { current } = this;
+    this.current = undefined;
+    await current?.close();
+  }
+}
+
+interface Binding {
+  readonly holder: NodeHolder;
+  readonly target: Target | undefined;
+  readonly call: MeshCallOptions;
+}
+
+/**
+ * `send` is cold and `emit` is hot, as on Nest's other transports. Calls end with an answer, with what the handler threw, or
+ * with a `MeshError` that says whether the call may have run.
+ */
+export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
+  private readonly binding: Binding;
+  private readonly logger = new Logger('MeshClientProxy');
+
+  /** Throws one `MeshError` that lists every fault of the options. Connects at the first call. */
+  constructor(options: MeshClientOptions) {
+    super();
+    this.binding = options instanceof BoundClient ? options.binding : ownBinding(options);
+    this.initializeSerializer({});
+    this.initializeDeserializer({});
+  }
+
+  /** A client over a node that somebody else closes. */
+  static over(node: MeshNode, target?: Target, call: MeshCallOptions = {}): MeshClientProxy {
+    return bound({ holder: new NodeHolder(false, () => node), target, call });
+  }
+
+  // --- where calls go, and how
+
+  /** The same client bound to a service, or to one node of it, or by a key to always the same node. */
+  to(target: string | ServiceTarget): MeshClientProxy {
+    const wanted = typeof target === 'string' ? { service: target } : target;
+    checkTarget(wanted);
+    return bound({ ...this.binding, target: wanted });
+  }
+
+  /** The same client with other options for its calls. */
+  with(options: MeshCallOptions): MeshClientProxy {
+    const { call } = this.binding;
+    const timeoutMs = options.timeoutMs === undefined ? call.timeoutMs : checkTimeoutMs(options.timeoutMs);
+    const metadata =
+      options.metadata === undefined ? call.metadata : { ...call.metadata, ...options.metadata };
+    return bound({ ...this.binding, call: { timeoutMs, metadata, signal: options.signal ?? call.signal } });
+  }
+
+  // --- Nest's ClientProxy
+
+  /** Reaches the registry, so that a wrong address shows at once. Not needed before `send`. */
+  async connect(): Promise<void> {
+    const { node } = this.binding.holder;
+    await node.registry.connect();
+  }
+
+  /** Fails the open calls and closes the connections of a client that was made by hand. It works again after that. */
+  close(): Promise<void> {
+    return this.binding.holder.close();
+  }
+
+  override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
+    if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
+    return new Observable<TResult>((observer) =>
+      this.publish(this.createPacket(pattern, data), this.createObserver(observer as Observer<TResult>)),
+    );
+  }
+
+  override emit<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
+    if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
+    const source = defer(() => this.dispatchEvent<TResult>(this.createPacket(pattern, data)));
+    const hot = connectable(source, { connector: () => new Subject<TResult>(), resetOnDisconnect: false });
+    // Also without a subscriber an event that was lost is told, by dispatchEvent.
+    hot.connect();
+    return hot;
+  }
+
+  override on<Event extends keyof MeshEvents>(event: Event, callback: MeshEvents[Event]): void {
+    if (event !== 'status')
+      throw new MeshError('INVALID_ARGUMENT', `there is no event '${String(event)}'; events: status`);
+    this.binding.holder.node.registry.onStatus((status) => callback(statusOf(status)));
+  }
+
+  override get status(): Observable<MeshStatus> {
+    const { registry } = this.binding.holder.node;
+    return new Observable<MeshStatus>((observer) => {
+      observer.next(statusOf(registry.status));
+      return registry.onStatus((status) => observer.next(statusOf(status)));
+    });
+  }
+
+  /** The mesh node underneath: a `MeshNode`. */
+  unwrap<T = MeshNode>(): T {
+    return this.binding.holder.node as T;
+  }
+
+  // --- beyond it
+
+  /** A call as a Promise of its last value; `undefined` when the handler gave none. Rejects with what `send` errors with. */
+  call<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Promise<TResult> {
+    return new Promise<TResult>((resolve, reject) => {
+      let last: TResult | undefined;
+      this.send<TResult, TInput>(pattern, data).subscribe({
+        next: (value) => {
+          last = value;
+        },
+        error: reject,
+        complete: () => resolve(last as TResult),
+      });
+    });
+  }
+
+  /** The values of an answer as an AsyncIterable. Each loop makes its own call; leaving it early cancels the call. */
+  stream<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): AsyncIterable<TResult> {
+    return {
+      [Symbol.asyncIterator]: () => new AnswerIterator<TResult>(this.send<TResult, TInput>(pattern, data)),
+    };
+  }
+
+  /** An event for every node of the service. Resolves with the ids of the nodes that it was handed over for. */
+  broadcast(pattern: unknown, data: unknown): Promise<string[]> {
+    const target = this.target(undefined);
+    if (!('service' in target)) throw unbound('broadcast');
+    const { event } = this.outbound(this.createPacket(pattern, data));
+    return this.binding.holder.node.broadcast(target.service, event);
+  }
+
+  /**
+   * Opens a raw channel; without a name the default one. Rejects with a `MeshError`: `NOT_FOUND` when the peer has no channel of
+   * that name, `UNAVAILABLE` when no node could be reached in time.
+   */
+  async channel<In = unknown, Out = unknown>(
+    name?: string,
+    options: MeshChannelOptions = {},
+  ): Promise<MeshChannel<In, Out>> {
+    const target = this.target(undefined);
+    if (!('service' in target)) {
+      throw new MeshError(
+        'UNIMPLEMENTED',
+        'raw channels cannot be opened over the channel of a caller yet; use client.to(service)',
+      );
+    }
+    const { node } = this.binding.holder;
+    const { channel, opening } = await node.openChannel(target, {
+      name,
+      metadata: { ...this.binding.call.metadata, ...options.metadata },
+      sessionId: options.sessionId,
+      timeoutMs: this.binding.call.timeoutMs ?? node.options.timeoutMs,
+    });
+    return new MeshChannel<In, Out>(channel as never, opening);
+  }
+
+  // --- the seam of ClientProxy
+
+  protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
+    const { target, event } = this.outbound(packet);
+    const observer = new PublishObserver(callback);
+    const call = this.binding.holder.node.request(target, event, observer);
+    const { signal } = this.binding.call;
+    if (signal === undefined) return () => call.cancel();
+    const abort = (): void => call.fail(abortError(signal), true);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+    return () => {
+      signal.removeEventListener('abort', abort);
+      call.cancel();
+    };
+  }
+
+  protected override async dispatchEvent<T>(packet: ReadPacket): Promise<T> {
+    try {
+      const { target, event } = this.outbound(packet);
+      await this.binding.holder.node.emit(target, event);
+    } catch (error) {
+      this.logger.error(
+        `the event ${safeString(packet.pattern)} was lost: ${error instanceof Error ? error.message : String(error)}`,
+      );
+      throw error;
+    }
+    return undefined as T;
+  }
+
+  /** What is sent for a packet: the record of the call, the options of the client, and those of the node, in this order. */
+  private outbound({ pattern, data, metadata: hooked }: ReadPacket & { metadata?: Metadata }) {
+    const { call, holder } = this.binding;
+    const record = MeshRecord.is(data) ? data : undefined;
+    const metadata =
+      hooked === undefined && call.metadata === undefined && record?.options.metadata === undefined
+        ? undefined
+        : { ...hooked, ...call.metadata, ...record?.options.metadata };
+    return {
+      target: this.target(record),
+      event: {
+        pattern: pattern as unknown,
+        route: this.normalizePattern(pattern),
+        data: record === undefined ? (data as unknown) : record.data,
+        metadata,
+        timeoutMs: record?.options.timeoutMs ?? call.timeoutMs ?? holder.node.options.timeoutMs,
+      },
+    };
+  }
+
+  private target(record: MeshRecord | undefined): Target {
+    const { target } = this.binding;
+    if (target === undefined) throw unbound('send');
+    if (record === undefined || 'channel' in target) return target;
+    const { key, nodeId } = record.options;
+    return key === undefined && nodeId === undefined
+      ? target
+      : { ...target, key: key ?? target.key, nodeId: nodeId ?? target.nodeId };
+  }
+}
+
+/** Hands the packets of an answer to Nest's callback as they are. */
+class PublishObserver implements CallObserver {
+  constructor(private readonly callback: (packet: WritePacket) => void) {}
+
+  onPacket(packet: ResponsePacket): void {
+    this.callback(packet as WritePacket);
+  }
+
+  onFailure(error: MeshError): void {
+    this.callback({ err: error });
+  }
+}
+
+/** Carries a binding through the public constructor. */
+class BoundClient {
+  constructor(readonly binding: Binding) {}
+}
+
+function bound(binding: Binding): MeshClientProxy {
+  return new MeshClientProxy(new BoundClient(binding) as unknown as MeshClientOptions);
+}
+
+function ownBinding(options: MeshClientOptions): Binding {
+  const { to, ...nodeOptions } = options;
+  const withLogger = { logger: meshLogger(), ...nodeOptions };
+  resolveOptions(withLogger);
+  const target = to === undefined ? undefined : { service: to };
+  if (target !== undefined) checkTarget(target);
+  return { holder: new NodeHolder(true, () => new MeshNode(withLogger)), target, call: {} };
+}
+
+function checkTarget({ service }: ServiceTarget): void {
+  const fault = checkServiceName(service);
+  if (fault !== undefined)
+    throw new MeshError('INVALID_ARGUMENT', `the target: ${fault}`, { delivery: 'not-sent' });
+}
+
+function unbound(method: string): MeshError {
+  return new MeshError(
+    'FAILED_PRECONDITION',
+    `this client is bound to no service: use client.to('service').${method}(...)`,
+    {
+      delivery: 'not-sent',
+    },
+  );
+}
+
+function abortError(signal: AbortSignal): MeshError {
+  return new MeshError('CANCELLED', 'the signal of the call was aborted', { cause: signal.reason });
+}
+
+function isNil(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
+}
+
+function safeString(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return String(value);
+  }
+}

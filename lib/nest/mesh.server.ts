@@ -1,0 +1,278 @@
+/** The transport strategy: the patterns of Nest's controllers, served by a mesh node. */
+import { Logger } from '@nestjs/common';
+import {
+  Server,
+  type CustomTransportStrategy,
+  type MessageHandler,
+  type MsPattern,
+} from '@nestjs/microservices';
+import { NO_EVENT_HANDLER, NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
+import { isObservable } from 'rxjs';
+import { MeshNode } from '../node/mesh-node.js';
+import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
+import type { MeshOptions } from '../node/mesh-options.js';
+import { MeshError } from '../protocol/mesh-error.js';
+import type { InboundCall } from '../transport/inbound-call.js';
+import type { InboundEvent, PacketChannel } from '../transport/packet-channel.js';
+import type { RawChannel } from '../transport/raw-channel.js';
+import { serveChannel } from './channel-replies.js';
+import { CallSource, ChannelSource, EventSource } from './context-sources.js';
+import { MeshChannel } from './mesh.channel.js';
+import { MeshContext } from './mesh.context.js';
+import { channelExtrasOf } from './mesh.decorators.js';
+import { meshLogger } from './mesh.logger.js';
+import type { MeshEvents, MeshStatus } from './mesh.status.js';
+import { statusOf } from './mesh.status.js';
+import { MESH_TRANSPORT } from './mesh.tokens.js';
+import { isStream, reply, replyFailure } from './replies.js';
+
+const doNothing = (): void => undefined;
+
+/**
+ * `app.connectMicroservice({ strategy: new MeshServer({ service: 'orders' }) })`, or `app.get(MeshServer)` with `MeshModule`.
+ * The constructor throws one `MeshError` that lists every fault of the options.
+ */
+export class MeshServer
+  extends Server<MeshEvents, MeshStatus>
+  implements CustomTransportStrategy, NodeHandlers
+{
+  override readonly transportId = MESH_TRANSPORT;
+  protected override readonly logger: Logger = new Logger('MeshServer');
+  private readonly node: MeshNode;
+  private readonly ownsNode: boolean;
+  private readonly requests = new Map<string, MessageHandler>();
+  private readonly events = new Map<string, MessageHandler>();
+  private readonly channels = new Map<string | undefined, MessageHandler>();
+  private readonly eventTails = new Map<string, MessageHandler>();
+  private hooked = false;
+  /** Resolves when the application is ready; `undefined` when nobody tells, as without `MeshModule`. */
+  private gate: Promise<void> | undefined;
+
+  constructor(options: MeshOptions | MeshNode) {
+    super();
+    this.ownsNode = !(options instanceof MeshNode);
+    this.node = options instanceof MeshNode ? options : new MeshNode({ logger: meshLogger(), ...options });
+    this.node.setHandlers(this);
+    this.node.registry.onStatus((status) => this._status$.next(statusOf(status)));
+    this.initializeSerializer({});
+    this.initializeDeserializer({});
+  }
+
+  /** The id under which this instance is found in the registry. */
+  get nodeId(): string {
+    return this.node.id;
+  }
+
+  /** Announces the node only once `ready` has resolved. `MeshModule` calls it. */
+  announceAfter(ready: Promise<void>): void {
+    this.gate = ready;
+  }
+
+  listen(callback: (error?: unknown) => void): void {
+    this.start().then(
+      () => callback(),
+      (error: unknown) => callback(error),
+    );
+  }
+
+  /** Drains and stops listening; also closes the node when it was made here. Idempotent. */
+  close(): Promise<void> {
+    return this.ownsNode ? this.node.close() : this.node.stopServing();
+  }
+
+  /**
+   * Takes the node out of service while the application still works: withdraws it and waits for what is open. Call it before
+   * `app.close()` when your `onModuleDestroy` hooks close what handlers need. Idempotent.
+   */
+  drain(): Promise<void> {
+    return this.node.stopServing();
+  }
+
+  on<Event extends keyof MeshEvents>(event: Event, callback: MeshEvents[Event]): void {
+    if (event !== 'status')
+      throw new MeshError('INVALID_ARGUMENT', `there is no event '${String(event)}'; events: status`);
+    this.node.registry.onStatus((status) => callback(statusOf(status)));
+  }
+
+  /** The server of `node:http2`. Throws before `listen()`. */
+  unwrap<T>(): T {
+    const server = this.node.httpServer;
+    if (server === undefined) {
+      throw new MeshError(
+        'FAILED_PRECONDITION',
+        'the mesh server does not listen: call "listen()" (or "startAllMicroservices()") first',
+      );
+    }
+    return server as T;
+  }
+
+  override setOnProcessingStartHook(hook: Parameters<Server['setOnProcessingStartHook']>[0]): void {
+    this.hooked = true;
+    super.setOnProcessingStartHook(hook);
+  }
+
+  override setOnProcessingEndHook(hook: Parameters<Server['setOnProcessingEndHook']>[0]): void {
+    this.hooked = true;
+    super.setOnProcessingEndHook(hook);
+  }
+
+  /** Keeps calls and events of the same pattern apart, where Nest's own map lets one hide the other. */
+  override addHandler(
+    pattern: MsPattern,
+    callback: MessageHandler,
+    isEventHandler = false,
+    extras: Record<string, unknown> = {},
+  ): void {
+    const channel = channelExtrasOf(extras);
+    if (channel !== undefined) {
+      this.channels.set(channel.name, callback);
+      return;
+    }
+    const route = this.normalizePattern(pattern);
+    if (isEventHandler) {
+      const tail = this.eventTails.get(route);
+      if (tail === undefined) this.events.set(route, callback);
+      else tail.next = callback;
+      this.eventTails.set(route, callback);
+    } else this.requests.set(route, callback);
+    callback.isEventHandler = isEventHandler;
+    callback.extras = extras;
+    // Tools read this map.
+    if (!isEventHandler || !this.messageHandlers.has(route)) this.messageHandlers.set(route, callback);
+  }
+
+  /** Nest's look-up parses every pattern as JSON, which throws for plain strings; the map alone answers for those. */
+  override getHandlerByPattern(pattern: string): MessageHandler | null {
+    return this.requests.get(pattern) ?? this.events.get(pattern) ?? super.getHandlerByPattern(pattern);
+  }
+
+  // --- what peers ask for
+
+  onRequest(call: InboundCall, channel: PacketChannel): void {
+    const route = this.routeOf(call.pattern);
+    const handler = this.requests.get(route);
+    if (handler === undefined) {
+      call.fail(NO_MESSAGE_HANDLER);
+      return;
+    }
+    const context = new MeshContext([new CallSource(call, channel, this.node), route]);
+    if (this.hooked) this.handleHooked(call, handler, context);
+    else this.run(call, handler, context, doNothing);
+  }
+
+  onEvent(event: InboundEvent, channel: PacketChannel): void {
+    const route = this.routeOf(event.pattern);
+    const handler = this.events.get(route) ?? this.requests.get(route);
+    if (handler === undefined) {
+      this.logger.error(NO_EVENT_HANDLER`${route}`);
+      return;
+    }
+    const context = new MeshContext([new EventSource(event, channel, this.node), route]);
+    try {
+      this.runWithProcessingHooks(context, (done) => this.runEvent(handler, event.data, context, done));
+    } catch (error) {
+      this.logger.error(error);
+    }
+  }
+
+  hasChannel(name: string | undefined): boolean {
+    return this.channels.has(name);
+  }
+
+  onChannel(raw: RawChannel, opening: ChannelOpening): void {
+    const handler = this.channels.get(opening.name);
+    if (handler === undefined) {
+      raw.close();
+      return;
+    }
+    const channel = new MeshChannel(raw, opening);
+    const context = new MeshContext([new ChannelSource(raw, opening, this.node), opening.name ?? '']);
+    void serveChannel(raw, () => handler(channel, context), this.logger);
+  }
+
+  private async start(): Promise<void> {
+    await this.node.listen();
+    if (this.gate === undefined) {
+      await this.node.announce();
+      return;
+    }
+    const announced = this.gate.then(() => this.node.announce());
+    // An application that is initialised already fails here; one that is not must be able to go on initialising.
+    const pending = Symbol('pending');
+    if ((await Promise.race([announced, immediate(pending)])) === pending) {
+      this.logger.log(
+        'listening; announced to the mesh once the application is initialised (app.init() or app.listen())',
+      );
+      announced.catch((error: unknown) => this.logger.error(error));
+    }
+  }
+
+  private routeOf(pattern: unknown): string {
+    return typeof pattern === 'string'
+      ? this.knownRoute(pattern)
+      : this.normalizePattern(pattern as MsPattern);
+  }
+
+  /** A string may be an object pattern that was written as JSON in another order of keys. */
+  private knownRoute(pattern: string): string {
+    if (this.requests.has(pattern) || this.events.has(pattern) || !pattern.startsWith('{')) return pattern;
+    return this.getRouteFromPattern(pattern);
+  }
+
+  private run(call: InboundCall, handler: MessageHandler, context: MeshContext, done: () => void): void {
+    let result: unknown;
+    try {
+      result = handler(call.data, context);
+    } catch (error) {
+      replyFailure(call, error, this.logger);
+      done();
+      return;
+    }
+    if (isPromiseLike(result)) {
+      result.then(
+        (value) => reply(call, value, done, this.logger),
+        (error: unknown) => {
+          replyFailure(call, error, this.logger);
+          done();
+        },
+      );
+    } else reply(call, result, done, this.logger);
+  }
+
+  private handleHooked(call: InboundCall, handler: MessageHandler, context: MeshContext): void {
+    try {
+      this.runWithProcessingHooks(context, async (done) => this.run(call, handler, context, done));
+    } catch (error) {
+      replyFailure(call, error, this.logger);
+    }
+  }
+
+  /** Never rejects: what a hook does with its promise is not known. */
+  private async runEvent(
+    handler: MessageHandler,
+    data: unknown,
+    context: MeshContext,
+    done: () => void,
+  ): Promise<void> {
+    try {
+      const result: unknown = await handler(data, context);
+      if (isObservable(result)) {
+        // Nest has logged the failure of the handler already.
+        result.subscribe({ error: done, complete: done });
+        return;
+      }
+      if (isStream(result)) for await (const _ of result);
+    } catch (error) {
+      this.logger.error(error);
+    }
+    done();
+  }
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+}
+
+function immediate<T>(value: T): Promise<T> {
+  return new Promise((resolve) => setImmediate(resolve, value));
+}
