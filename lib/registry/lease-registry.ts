@@ -152,7 +152,7 @@ export class LeaseRegistry implements ServiceRegistry {
 
   private failedToDial(fault: MeshError): void {
     this.failedDials += 1;
-    this.board.fault('connection', fault.rawMessage);
+    this.board.fault('connection', reasonOf(fault));
     this.redialLater();
   }
 
@@ -224,7 +224,9 @@ export class LeaseRegistry implements ServiceRegistry {
   }
 }
 
+/** The bare reason where a store gives one: the status and its log line name the registry themselves. */
 function reasonOf(error: unknown): string {
-  if (MeshError.is(error)) return error.rawMessage;
-  return error instanceof Error ? error.message : String(error);
+  if (!MeshError.is(error)) return error instanceof Error ? error.message : String(error);
+  const reason = error.details?.['reason'];
+  return typeof reason === 'string' ? reason : error.rawMessage;
 }

@@ -15,14 +15,14 @@ export function connectError(url: string, error: unknown): MeshError {
       'UNAUTHENTICATED',
       `the registry ${url} refused the user name or password (${reason}); ` +
         `give the right one in the \`registry\` option (redis://USER:PASSWORD@HOST:PORT) or the \`redis\` option`,
-      { delivery: 'not-sent' },
+      { delivery: 'not-sent', details: { reason } },
     );
   }
   return new MeshError(
     'UNAVAILABLE',
     `cannot reach the registry ${url}: ${reason}; ` +
       `start Redis, or set the \`registry\` option (\`file:DIR\` needs no server)`,
-    { delivery: 'not-sent' },
+    { delivery: 'not-sent', details: { reason } },
   );
 }
 
@@ -33,20 +33,20 @@ export function commandError(url: string, error: unknown): MeshError {
   let code: MeshErrorCode = 'UNAVAILABLE';
   if (REFUSED_PASSWORD.test(reason)) code = 'UNAUTHENTICATED';
   else if (/^NOPERM\b/.test(reason)) code = 'PERMISSION_DENIED';
-  return new MeshError(code, `the registry ${url} failed: ${reason}`, { delivery: 'not-sent' });
+  return new MeshError(code, `the registry ${url} failed: ${reason}`, {
+    delivery: 'not-sent',
+    details: { reason },
+  });
 }
 
-/** The words of an error in one line; the real cause where ioredis wraps it. */
+/** The words of an error in one line; the real cause where ioredis or Node wraps it. */
 export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if ('lastNodeError' in error && error.lastNodeError instanceof Error) {
-    return `${error.message} ${reasonOf(error.lastNodeError)}`;
-  }
-  // A name with several addresses fails with an AggregateError, whose message is empty.
-  if (error instanceof AggregateError && error.message === '') {
-    return error.errors.map((one) => reasonOf(one)).join(', ');
-  }
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  if (error.message === '') return code === '' ? error.name : code;
-  return error.message;
+  if (typeof error !== 'object' || error === null) return String(error);
+  const { message, code, errors, lastNodeError } = error as Readonly<Record<string, unknown>>;
+  const words = typeof message === 'string' ? message : '';
+  if (lastNodeError !== undefined && lastNodeError !== null) return `${words} ${reasonOf(lastNodeError)}`;
+  if (words !== '') return words;
+  // A name with several addresses fails with an AggregateError, whose own message is empty.
+  if (Array.isArray(errors) && errors.length > 0) return errors.map((one) => reasonOf(one)).join(', ');
+  return typeof code === 'string' ? code : 'unknown error';
 }

@@ -120,7 +120,8 @@ function decode(text: string, part: string): string {
 
 /** Replaces user name and password of anything that looks like a URL, for messages. */
 export function hideCredentials(text: string): string {
-  return text.replace(/^([^/]*\/\/)[^/]*@/, '$1***@');
+  // Up to the last @: a password that was not percent-encoded may hold slashes and further ones.
+  return text.replace(/^([^/]*\/\/).*@/s, '$1***@');
 }
 
 function describeServer(options: RedisOptions): string {
@@ -136,7 +137,7 @@ function describeServer(options: RedisOptions): string {
 
 function describeClusterNode(node: ClusterNode): string {
   if (typeof node === 'object') return `${node.host ?? 'localhost'}:${node.port ?? 6379}`;
-  return typeof node === 'number' ? `localhost:${node}` : hideCredentials(node).replace(/^rediss?:\/\//, '');
+  return typeof node === 'number' ? `localhost:${node}` : node.replace(/^(rediss?:\/\/)?(.*@)?/s, '');
 }
 
 function refuseKeyPrefix(keyPrefix: string | undefined): void {
