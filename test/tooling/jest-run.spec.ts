@@ -1,7 +1,9 @@
 /** `npm test` cannot hang, and no failure of Jest or of its surroundings is counted as a success. */
+import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { loadScript } from './load-script.js';
 
@@ -11,15 +13,8 @@ interface Result {
   faults: string[];
 }
 
-interface JestScript {
-  selectsTests(args: string[]): boolean;
-  runJest(
-    args: string[],
-    options: { reports: string; root: string; quiet: boolean; limitMs?: number; exitLimitMs?: number },
-  ): Promise<Result>;
-}
-
-const { runJest, selectsTests } = await loadScript<JestScript>('jest');
+const { selectsTests } = await loadScript<{ selectsTests(args: string[]): boolean }>('jest');
+const SCRIPT = new URL('../../scripts/lib/jest.mjs', import.meta.url).href;
 const ENVIRONMENT = join(import.meta.dirname, 'leak-environment.mjs');
 const PASSING = `test('passes', () => {});`;
 
@@ -32,7 +27,7 @@ afterEach(() => {
 });
 
 /** Runs Jest, by way of the script, on a project of one test file and perhaps a global setup. */
-function runProject(
+async function runProject(
   { spec, setup }: { spec: string; setup?: string },
   limits: { limitMs?: number; exitLimitMs?: number } = {},
 ): Promise<Result> {
@@ -45,7 +40,11 @@ function runProject(
   writeFileSync(join(root, 'jest.config.json'), JSON.stringify(config));
   writeFileSync(join(root, 'only.spec.mjs'), spec);
   if (setup !== undefined) writeFileSync(join(root, 'setup.mjs'), setup);
-  return runJest([], { reports: root, root, quiet: true, ...limits });
+  // In a program of its own: Jest gives tests a copy of `process`, on which the script would never hear of a Ctrl-C.
+  const options = JSON.stringify({ reports: root, root, quiet: true, ...limits });
+  const program = `import { runJest } from '${SCRIPT}'; console.log(JSON.stringify(await runJest([], ${options})));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program]);
+  return JSON.parse(stdout) as Result;
 }
 
 /** A zombie, which stays where no init reaps it, runs no more. */
