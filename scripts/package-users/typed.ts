@@ -28,7 +28,7 @@ class Greetings {
 class GreetingController {
   @MessagePattern('greet')
   greet(@Payload() name: string, @Ctx() context: MeshContext): string {
-    return `${name} from ${context.getMetadata()['from']}`;
+    return `${name} from ${context.getMetadata()?.['from']}`;
   }
 
   @EventPattern('seen')
