@@ -1,0 +1,358 @@
+"""One HTTP/2 connection on asyncio: h2 does the protocol, this moves its bytes and keeps it alive.
+
+All that becomes ready in one turn of the event loop leaves in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Iterable, Optional
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+
+from .errors import MeshError, unavailable
+from .stream import HIGH_WATER_BYTES, HeaderList, Stream
+
+log = logging.getLogger("nestjs_mesh")
+
+WINDOW_BYTES = 16 * 1024 * 1024
+MAX_H2_FRAME_BYTES = 1024 * 1024
+MAX_STREAMS = 1000
+CONNECT_TIMEOUT = 5.0
+KEEP_ALIVE_INTERVAL = 10.0
+KEEP_ALIVE_TIMEOUT = 5.0
+
+
+class _H2(h2.connection.H2Connection):
+    """h2 forbids everything after a GOAWAY; RFC 9113 6.8 lets the open streams finish, which a drain depends on."""
+
+    def _receive_goaway_frame(self, frame: Any) -> Any:
+        if frame.error_code != 0:
+            return super()._receive_goaway_frame(frame)
+        event = h2.events.ConnectionTerminated()
+        event.error_code = frame.error_code
+        event.last_stream_id = frame.last_stream_id
+        return [], [event]
+
+
+class Connection(asyncio.Protocol):
+    """One HTTP/2 connection, either side. `on_request` is None on the side that dialled."""
+
+    def __init__(
+        self,
+        on_request: Optional[Callable[[Stream], None]],
+        on_going: Callable[[], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        self.loop = asyncio.get_event_loop()
+        self.address = "?"
+        self.secure = False
+        #: Set once the other side's SETTINGS have come.
+        self.ready: asyncio.Future[None] = self.loop.create_future()
+        self.lost: asyncio.Future[None] = self.loop.create_future()
+        self.error: Optional[MeshError] = None
+        #: True when no new streams may be opened: GOAWAY was received or the connection is closing.
+        self.going = False
+        self._on_request = on_request
+        self._on_going = on_going
+        self._on_closed = on_closed
+        self._client = on_request is None
+        self._h2 = _H2(h2.config.H2Configuration(client_side=self._client, header_encoding=False))
+        self._transport: Optional[asyncio.Transport] = None
+        self._streams: Dict[int, Stream] = {}
+        self._ready_streams: Deque[Stream] = deque()
+        self._flush_scheduled = False
+        self._paused = False
+        self._timer: Optional[asyncio.TimerHandle] = None
+        self._last_received = 0.0
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        name = transport.get_extra_info("peername")
+        self.address = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+        tls = transport.get_extra_info("ssl_object")
+        self.secure = tls is not None
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            self.fail(unavailable(f"{self.address} did not agree to HTTP/2 in its TLS handshake (ALPN h2)", "not-sent"))
+            return
+        codes = h2.settings.SettingCodes
+        values: Dict[Any, int] = {
+            codes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
+            codes.MAX_FRAME_SIZE: MAX_H2_FRAME_BYTES,
+            codes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+            codes.MAX_HEADER_LIST_SIZE: h2.connection.H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE,
+        }
+        if self._client:
+            values[codes.ENABLE_PUSH] = 0
+        # Set before the preface, so that they hold from the first stream on and not only after their acknowledgement.
+        self._h2.local_settings = h2.settings.Settings(client=self._client, initial_values=values)
+        self._h2.max_inbound_frame_size = MAX_H2_FRAME_BYTES
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(WINDOW_BYTES - 65535)
+        self._timer = self.loop.call_later(CONNECT_TIMEOUT, self._no_settings)
+        self._schedule_flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._last_received = self.loop.time()
+        try:
+            events = self._h2.receive_data(data)
+        except h2.exceptions.ProtocolError as error:
+            self._send()
+            self.fail(unavailable(f"{self.address} does not speak HTTP/2 as expected: {error}", "unknown"))
+            return
+        for event in events:
+            if not self.lost.done():
+                self._on_event(event)
+        self._schedule_flush()
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:
+        reason = f"the connection to {self.address} was lost" + (f": {exc}" if exc else "")
+        self._over(self.error or unavailable(reason, "unknown"))
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._schedule_flush()
+
+    # --- for its streams ---
+
+    def open_stream(self, headers: HeaderList, on_answer: Callable[[Stream], None]) -> Stream:
+        """Opens a stream (the dialling side only). Raises MeshError when the connection takes no new ones."""
+        if self.going:
+            raise unavailable(f"the connection to {self.address} is closing", "not-sent")
+        if self._h2.open_outbound_streams >= self._h2.remote_settings.max_concurrent_streams:
+            raise MeshError("RESOURCE_EXHAUSTED", f"{self.address} allows no more streams", delivery="not-sent")
+        stream = Stream(self, self._h2.get_next_available_stream_id(), {})
+        stream.on_answer = on_answer
+        self._streams[stream.id] = stream
+        self.send_headers(stream.id, headers)
+        return stream
+
+    def send_headers(self, stream_id: int, headers: HeaderList) -> None:
+        """HEADERS now."""
+        self._h2.send_headers(stream_id, [(key.encode(), value.encode()) for key, value in headers])
+        self._schedule_flush()
+
+    def send_reset(self, stream_id: int, code: int) -> None:
+        """RST_STREAM, unless the stream or connection is over anyway."""
+        try:
+            self._h2.reset_stream(stream_id, code)
+        except h2.exceptions.ProtocolError:
+            return
+        self._schedule_flush()
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """WINDOW_UPDATE when it is worth one."""
+        if not self.lost.done():
+            self._h2.acknowledge_received_data(size, stream_id)
+            self._schedule_flush()
+
+    def schedule(self, stream: Stream) -> None:
+        """Lets `stream` send in the next flush."""
+        if not stream.queued:
+            stream.queued = True
+            self._ready_streams.append(stream)
+        self._schedule_flush()
+
+    def forget(self, stream: Stream) -> None:
+        """The stream is over."""
+        self._streams.pop(stream.id, None)
+
+    # --- closing ---
+
+    async def close(self, timeout: float = 1.0) -> None:
+        """GOAWAY, then the transport; the other side has `timeout` seconds to take the last bytes."""
+        self.going = True
+        if not self.lost.done():
+            self.flush()
+            try:
+                self._h2.close_connection()
+            except h2.exceptions.ProtocolError:
+                pass
+            self._send()
+            self.error = self.error or unavailable("this side closed the connection", "unknown")
+            if self._transport is not None:
+                self._transport.close()
+            await asyncio.wait({self.lost}, timeout=timeout)
+            if not self.lost.done() and self._transport is not None:
+                self._transport.abort()
+                await asyncio.wait({self.lost}, timeout=timeout)
+
+    def fail(self, error: MeshError) -> None:
+        """Ends the connection for a reason; every stream learns of it in this turn."""
+        if self._transport is not None:
+            self._transport.close()
+        self._over(error)
+
+    def _over(self, error: MeshError) -> None:
+        self.error = self.error or error
+        self.going = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.lost.done():
+            return
+        self.lost.set_result(None)
+        if not self.ready.done():
+            self.ready.set_exception(self.error)
+            self.ready.exception()
+        for stream in list(self._streams.values()):
+            stream.close(self.error)
+        self._on_closed()
+
+    # --- inside ---
+
+    def _on_event(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.DataReceived):
+            stream = self._streams.get(event.stream_id)
+            if stream is None:
+                self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            else:
+                stream.sink.on_data(event.data)
+                stream.settle(event.flow_controlled_length)
+        elif isinstance(event, h2.events.WindowUpdated):
+            if event.stream_id in self._streams:
+                self._resume([self._streams[event.stream_id]])
+            elif event.stream_id == 0:
+                self._resume(self._streams.values())
+        elif isinstance(event, h2.events.RequestReceived) and self._on_request is not None:
+            stream = Stream(self, event.stream_id, _text_headers(event.headers))
+            self._streams[stream.id] = stream
+            self._on_request(stream)
+        elif isinstance(event, h2.events.ResponseReceived):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None and not stream.answered.done():
+                stream.headers = _text_headers(event.headers)
+                stream.on_answer(stream)
+                stream.answered.set_result(stream.headers)
+        elif isinstance(event, h2.events.StreamEnded):
+            if event.stream_id in self._streams:
+                self._streams[event.stream_id].on_remote_end()
+        elif isinstance(event, h2.events.StreamReset):
+            if event.stream_id in self._streams:
+                refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+                name = getattr(event.error_code, "name", event.error_code)
+                reason = f"{self.address} reset the stream ({name})"
+                self._streams[event.stream_id].close(unavailable(reason, "refused" if refused else "unknown"))
+        elif isinstance(event, h2.events.RemoteSettingsChanged):
+            if not self.ready.done():
+                self.ready.set_result(None)
+                self._keep_alive_later()
+            self._resume(self._streams.values())
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            self._on_goaway(event)
+
+    def _on_goaway(self, event: h2.events.ConnectionTerminated) -> None:
+        self.going = True
+        if event.error_code:
+            name = getattr(event.error_code, "name", event.error_code)
+            self.fail(unavailable(f"{self.address} ended the connection ({name})", "unknown"))
+            return
+        last = event.last_stream_id or 0
+        for stream in [s for s in self._streams.values() if self._client and s.id > last]:
+            stream.close(unavailable(f"{self.address} is shutting down and did not start this stream", "refused"))
+        self._on_going()
+
+    def _resume(self, streams: Iterable[Stream]) -> None:
+        for stream in streams:
+            if stream.pending_bytes:
+                self.schedule(stream)
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Writes all that is ready; runs by itself at the end of each turn."""
+        self._flush_scheduled = False
+        written = 0
+        while self._ready_streams and not self._paused and not self.lost.done():
+            stream = self._ready_streams.popleft()
+            stream.queued = False
+            if stream.closed:
+                continue
+            try:
+                sent = stream.pump(self._h2)
+            except h2.exceptions.ProtocolError as error:
+                stream.close(unavailable(f"the stream to {self.address} is over: {error}", "unknown"))
+                continue
+            if sent and stream.pending_bytes:
+                self.schedule(stream)  # to the end of the line: streams take turns
+            written += sent
+            if written >= HIGH_WATER_BYTES:
+                self._send()
+                written = 0
+        self._send()
+
+    def _send(self) -> None:
+        data = self._h2.data_to_send()
+        if data and self._transport is not None and not self.lost.done():
+            self._transport.write(data)
+
+    def _no_settings(self) -> None:
+        self.fail(unavailable(f"{self.address} sent no HTTP/2 SETTINGS within {CONNECT_TIMEOUT:g} s", "not-sent"))
+
+    def _keep_alive_later(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(KEEP_ALIVE_INTERVAL, self._ping)
+
+    def _ping(self) -> None:
+        asked_at = self.loop.time()
+        self._h2.ping(b"nestmesh")
+        self._schedule_flush()
+        self._timer = self.loop.call_later(KEEP_ALIVE_TIMEOUT, self._check_alive, asked_at)
+
+    def _check_alive(self, asked_at: float) -> None:
+        if self._last_received > asked_at:  # anything that arrived proves life, not only the answer
+            self._keep_alive_later()
+            return
+        if self._transport is not None:
+            self._transport.abort()
+        self.fail(unavailable(f"{self.address} did not answer a PING within {KEEP_ALIVE_TIMEOUT:g} s", "unknown"))
+
+
+def _text_headers(headers: Any) -> Dict[str, str]:
+    """Header values are UTF-8 or, as HTTP once had it, Latin-1; several of one name are joined."""
+    result: Dict[str, str] = {}
+    for raw_key, raw_value in headers:
+        key = raw_key.decode("latin-1")
+        try:
+            value = raw_value.decode("utf-8")
+        except UnicodeDecodeError:
+            value = raw_value.decode("latin-1")
+        result[key] = f"{result[key]}, {value}" if key in result else value
+    return result
+
+
+async def dial(connection: Connection, host: str, port: int, tls: Optional[ssl.SSLContext]) -> None:
+    """Connects; returns once the other side's SETTINGS have come, or raises MeshError (`not-sent`)."""
+
+    async def connect() -> None:
+        await connection.loop.create_connection(lambda: connection, host, port, ssl=tls)
+        await connection.ready
+
+    try:
+        await asyncio.wait_for(connect(), CONNECT_TIMEOUT)
+        return
+    except asyncio.TimeoutError:
+        error = unavailable(f"{host}:{port} did not answer within {CONNECT_TIMEOUT:g} s", "not-sent")
+    except MeshError as failure:
+        error = unavailable(failure.message, "not-sent")
+    except OSError as failure:
+        error = unavailable(f"cannot connect to {host}:{port}: {failure}", "not-sent")
+    connection.fail(error)
+    raise error

@@ -1,0 +1,96 @@
+"""Who answers what: the table of handlers that the decorators of a Peer fill."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from dataclasses import dataclass, field
+from typing import Any, Awaitable, Callable, Dict, List, Optional
+
+from .channel import Channel, PeerInfo
+from .packets import route_of
+
+#: Takes `()`, `(data)` or `(data, ctx)`; gives a value, a coroutine or an async generator.
+Handler = Callable[..., Any]
+ChannelHandler = Callable[[Channel], Awaitable[None]]
+DEFAULT_CHANNEL = "default"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a handler may know beside its data."""
+
+    pattern: str
+    peer: PeerInfo
+    metadata: Dict[str, str] = field(default_factory=dict)
+    #: Instant on the event loop's clock at which the caller gives up; None when it did not say.
+    deadline: Optional[float] = None
+
+    def remaining(self) -> Optional[float]:
+        """Seconds left for this call; None without a deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - asyncio.get_event_loop().time())
+
+
+class Handlers:
+    """Requests, events and raw channels by route or name."""
+
+    def __init__(self) -> None:
+        self._requests: Dict[str, Handler] = {}
+        self._events: Dict[str, List[Handler]] = {}
+        self._channels: Dict[str, ChannelHandler] = {}
+
+    def add_request(self, pattern: Any, handler: Handler) -> None:
+        """One handler a pattern; a second one is a mistake, so it raises ValueError."""
+        route = route_of(pattern)
+        if route in self._requests:
+            raise ValueError(f"pattern {route} already has a handler: {self._requests[route]!r}")
+        self._requests[route] = _with_context(handler)
+
+    def add_event(self, pattern: Any, handler: Handler) -> None:
+        """Every handler of an event's pattern runs."""
+        self._events.setdefault(route_of(pattern), []).append(_with_context(handler))
+
+    def add_channel(self, name: str, handler: ChannelHandler) -> None:
+        """One handler a channel name."""
+        if name in self._channels:
+            raise ValueError(f"channel {name!r} already has a handler: {self._channels[name]!r}")
+        self._channels[name] = handler
+
+    def request(self, pattern: Any) -> Optional[Handler]:
+        """The handler of a received pattern; a string that holds JSON means the same as the object, as in Nest."""
+        return self._requests.get(_find(pattern, self._requests))
+
+    def event(self, pattern: Any) -> List[Handler]:
+        """The handlers of a received event's pattern."""
+        return self._events.get(_find(pattern, self._events), [])
+
+    def channel(self, name: str) -> Optional[ChannelHandler]:
+        """The handler of raw channels with this name."""
+        return self._channels.get(name)
+
+
+def _find(pattern: Any, table: Dict[str, Any]) -> str:
+    route = route_of(pattern)
+    if route not in table and isinstance(pattern, str) and pattern.startswith("{"):
+        try:
+            return route_of(json.loads(pattern))
+        except (ValueError, RecursionError):
+            pass
+    return route
+
+
+def _with_context(handler: Handler) -> Handler:
+    """Gives every handler the form `(data, ctx)`, so that the hot path need not look at signatures."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):  # some builtins have no signature
+        return lambda data, ctx: handler(data)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return handler
+    taken = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if not taken:
+        return lambda data, ctx: handler()
+    # A second parameter with a default is the handler's own (`node=node`), unless it is called ctx.
+    wants_context = len(taken) > 1 and (taken[1].default is taken[1].empty or taken[1].name == "ctx")
+    return handler if wants_context else lambda data, ctx: handler(data)

@@ -1,0 +1,153 @@
+"""Packets: the JSON values in frames, with Nest's own words, and the route a pattern stands for."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Dict, NamedTuple, Optional, Union
+
+from .errors import MeshError
+
+#: The id of a call: unique among the sender's open calls on one channel.
+CallId = Union[str, int, float]
+MAX_ID_LENGTH = 256
+_PATTERN = (str, int, float, dict, list)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ASCII = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
+def encode_json(value: Any, max_bytes: int, what: str) -> bytes:
+    """`value` as UTF-8 JSON; a MeshError naming `what` when it is no JSON or beyond `max_bytes`."""
+    try:
+        text = _COMPACT.encode(value)
+        try:
+            payload = text.encode("utf-8")
+        except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8 form, but it has an escaped one
+            payload = _ASCII.encode(value).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MeshError("INVALID_ARGUMENT", f"{what} is not JSON: {error}", delivery="not-sent") from error
+    if len(payload) > max_bytes:
+        raise too_large(what, len(payload), max_bytes)
+    return payload
+
+
+def decode_json(payload: memoryview) -> Any:
+    """The value in a payload; ValueError (bad UTF-8, bad JSON, nested too deep) says what is wrong."""
+    try:
+        return _DECODER.decode(str(payload, "utf-8"))
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
+def too_large(what: str, size: int, limit: int, delivery: str = "not-sent") -> MeshError:
+    """The error of a message beyond the limit."""
+    message = f"{what} has {size} bytes, over the limit of {limit}; raise max_frame_bytes (maxFrameBytes in Node)"
+    return MeshError("RESOURCE_EXHAUSTED", message, delivery=delivery)
+
+
+class Peeked(NamedTuple):
+    """What the first bytes of an unreadable packet say."""
+
+    id: CallId
+    is_request: bool
+
+
+_SCALAR = r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null'
+_PEEK = re.compile(
+    rf'\s*\{{\s*(?P<before>(?:"\w+"\s*:\s*(?:{_SCALAR})\s*,\s*)*)"id"\s*:\s*(?P<id>{_SCALAR})\s*(?:,\s*"(?P<next>\w+)"|[,}}])'
+)
+
+
+def peek_id(head: bytes) -> Optional[Peeked]:
+    """The id of a packet of which only the first bytes are known; senders write it first for that reason."""
+    found = _PEEK.match(head.decode("utf-8", "replace"))
+    if found is None:
+        return None
+    try:
+        call_id = json.loads(found.group("id"))
+    except ValueError:
+        return None
+    if not is_call_id(call_id):
+        return None
+    answer = found.group("next") in ("response", "err", "isDisposed") or '"isDisposed"' in found.group("before")
+    return Peeked(call_id, not answer)
+
+
+def is_call_id(value: Any) -> bool:
+    """An id is a number or a string of 1 to 256 characters."""
+    if isinstance(value, str):
+        return 0 < len(value) <= MAX_ID_LENGTH
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def kind_of(value: Any) -> Optional[str]:
+    """Which packet `value` is: request, event, response, cancel, open or drain; None for what is no packet."""
+    if not isinstance(value, dict):
+        return None
+    pattern = value.get("pattern")
+    if "id" not in value:
+        if isinstance(pattern, _PATTERN) and not isinstance(pattern, bool):
+            return "event"
+        if value.get("drain") is True:
+            return "drain"
+        return "open" if isinstance(value.get("open"), str) else None
+    if not is_call_id(value["id"]):
+        return None
+    if isinstance(pattern, _PATTERN) and not isinstance(pattern, bool):
+        return "event" if value.get("event") is True else "request"
+    if value.get("cancel") is True:
+        return "cancel"
+    return "response" if "response" in value or "err" in value or "isDisposed" in value else None
+
+
+def string_metadata(value: Any) -> Dict[str, str]:
+    """The metadata of a received packet as strings: what is no string arrives as its JSON."""
+    if not isinstance(value, dict):
+        return {}
+    return {key: item if isinstance(item, str) else _COMPACT.encode(item) for key, item in value.items()}
+
+
+def check_metadata(metadata: Optional[Dict[str, str]]) -> None:
+    """Metadata to be sent is an object of strings, as in Nest."""
+    for key, value in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise ValueError(f"metadata must map strings to strings; got {key!r}: {value!r}")
+
+
+def route_of(pattern: Any) -> str:
+    """The route of a pattern by Nest's rules (transformPatternToRoute): `{'cmd': 'sum'}` is `{"cmd":"sum"}`."""
+    if isinstance(pattern, str):
+        return pattern
+    return _normalise(pattern, 0)
+
+
+def _normalise(pattern: Any, depth: int) -> str:
+    if isinstance(pattern, str):
+        return pattern
+    if isinstance(pattern, float) and pattern.is_integer():
+        return str(int(pattern))  # as JavaScript writes it
+    if isinstance(pattern, (list, tuple)):
+        pattern = {str(index): item for index, item in enumerate(pattern)}
+    if not isinstance(pattern, dict):
+        return json.dumps(pattern)
+    if depth > 5:
+        return "[MAX_DEPTH_REACHED]"
+    if len(pattern) > 20:
+        return "[TOO_MANY_KEYS]"
+    parts = []
+    for key in sorted(map(str, pattern), key=lambda name: (name.casefold(), name.swapcase())):
+        value = pattern[key]
+        text = f'"{_escape(value)}"' if isinstance(value, str) else _normalise(value, depth + 1)
+        parts.append(f'"{_escape(key)}":{text}')
+    return "{" + ",".join(parts) + "}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

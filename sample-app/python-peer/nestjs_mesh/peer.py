@@ -1,0 +1,320 @@
+"""The peer: server and client at once. It announces itself, answers, finds others and calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import socket
+import time
+import uuid
+from typing import Any, AsyncIterator, Callable, Dict, Optional, Tuple, TypeVar
+
+from .calls import END, OpenCall
+from .channel import Channel
+from .connection import Connection
+from .directory import Directory
+from .errors import MeshError
+from .frames import DEFAULT_MAX_FRAME_BYTES
+from .handlers import DEFAULT_CHANNEL, ChannelHandler, Handler, Handlers
+from .packets import check_metadata, route_of
+from .registry import Announcement, NodeRecord, check_service, open_registry
+from .router import Router
+from .session import Core, Session, check_header_value, check_headers
+from .tls import Tls
+
+log = logging.getLogger("nestjs_mesh")
+T = TypeVar("T")
+H = TypeVar("H", bound=Handler)
+C = TypeVar("C", bound=ChannelHandler)
+
+DEFAULT_TIMEOUT = 30.0
+
+
+class Peer:
+    """One node of the mesh.
+
+    service -- the name under which others find this node
+    registry -- `redis://…`, `rediss://…` or `file:DIR`
+    host, port -- where to listen; port 0 takes a free one
+    advertise -- `HOST` or `HOST:PORT` to announce instead of what is listened on
+    tls -- TLS for listening and dialling; None is cleartext h2c
+    metadata -- free-form, announced in the registry
+    max_frame_bytes -- the largest message sent or received
+    drain_timeout -- seconds that `close()` gives open calls to finish
+    """
+
+    def __init__(
+        self,
+        service: str,
+        registry: str = "redis://localhost:6379",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        advertise: Optional[str] = None,
+        tls: Optional[Tls] = None,
+        metadata: Optional[Dict[str, Any]] = None,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+        drain_timeout: float = 5.0,
+    ) -> None:
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be in 0 to 65535; got {port}")
+        if max_frame_bytes < 1024:
+            raise ValueError(f"max_frame_bytes must be at least 1024; got {max_frame_bytes}")
+        self.service = check_service(service)
+        self.node_id = str(uuid.uuid4())
+        #: The port that is listened on, once started.
+        self.port = port
+        self._host = host
+        self._advertise = advertise
+        self._tls = tls
+        self._metadata = metadata or {}
+        self._drain_timeout = drain_timeout
+        self._registry = open_registry(registry)
+        self._handlers = Handlers()
+        self._core = Core(self.service, self.node_id, self._handlers, max_frame_bytes)
+        self._directory = Directory(self._registry)
+        self._router = Router(self._core, self._directory, tls.client if tls else None)
+        self._server: Optional[asyncio.AbstractServer] = None
+        self._announcement: Optional[Announcement] = None
+
+    # --- handlers ---
+
+    def handler(self, pattern: Any) -> Callable[[H], H]:
+        """Decorator: answers requests of `pattern` with a value, a coroutine's value or an async generator's values."""
+
+        def add(function: H) -> H:
+            self._handlers.add_request(pattern, function)
+            return function
+
+        return add
+
+    def event(self, pattern: Any) -> Callable[[H], H]:
+        """Decorator: takes events of `pattern`; several handlers of one pattern all run."""
+
+        def add(function: H) -> H:
+            self._handlers.add_event(pattern, function)
+            return function
+
+        return add
+
+    def channel(self, name: str = DEFAULT_CHANNEL) -> Callable[[C], C]:
+        """Decorator: serves raw channels of this name; without a name, the default one."""
+
+        def add(function: C) -> C:
+            self._handlers.add_channel(name, function)
+            return function
+
+        return add
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Listens and announces. Raises MeshError when the registry is away or the port is taken."""
+        await self._registry.connect()
+        try:
+            await self._listen()
+            record = NodeRecord(self.node_id, self.service, *self._announced_address(), self._metadata)
+            self._announcement = Announcement(self._registry, record)
+            await self._announcement.start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Withdraws, asks callers for no more, finishes what is open within `drain_timeout`, then disconnects."""
+        if self._core.closing:
+            return
+        self._core.closing = True
+        until = time.monotonic() + self._drain_timeout
+        if self._announcement is not None:
+            await self._announcement.withdraw()
+        if self._server is not None:
+            self._server.close()
+        await self._drain(until)
+        channels = [asyncio.ensure_future(channel.close()) for channel in list(self._core.channels)]
+        if channels:
+            await asyncio.wait(channels, timeout=max(0.05, until - time.monotonic()))
+        for task in [*channels, *self._core.tasks]:
+            task.cancel()
+        await self._router.close()
+        await self._directory.close()
+        await self._registry.close()
+
+    async def __aenter__(self) -> Peer:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_event_loop()
+        ssl_context = self._tls.server if self._tls else None
+        try:
+            self._server = await loop.create_server(self._accept, self._host, self.port, ssl=ssl_context)
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error}"
+            message = f"port {self.port} on {self._host} {reason}; choose another host or port (0 takes a free port)"
+            raise MeshError("FAILED_PRECONDITION", message, delivery="not-sent") from error
+        self.port = self._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined, unused-ignore]
+        if not _is_loopback(self._host) and self._tls is None:
+            log.warning("listening on %s without TLS: anybody who reaches port %d can call", self._host, self.port)
+
+    def _accept(self) -> Connection:
+        session = Session(self._core)
+        self._router.sessions.add(session)
+        return session.connection
+
+    def _announced_address(self) -> Tuple[str, int]:
+        host, port = self._host, self.port
+        if self._advertise:
+            name, colon, number = self._advertise.rpartition(":")
+            if not colon or (":" in name and not self._advertise.startswith("[")):
+                host = self._advertise  # a name, or a bare IPv6 address
+            elif number.isdigit() and 1 <= int(number) <= 65535:
+                host, port = name.strip("[]"), int(number)
+            else:
+                raise ValueError(f"advertise must be HOST or HOST:PORT; got {self._advertise!r}")
+        elif host in ("", "0.0.0.0", "::"):
+            host = _own_address()
+        return host, port
+
+    async def _drain(self, until: float) -> None:
+        channels = [packets for session in self._router.sessions for packets in session.packet_channels]
+        for packets in channels:
+            packets.drain()
+        # Requests that crossed our drain packet are still on their way: a peer ends its half behind its last one,
+        # and one that does not do so gets a moment.
+        crossing = time.monotonic() + 0.2
+        while time.monotonic() < until:
+            open_still = [packets for packets in channels if not packets.stream.closed]
+            waiting = [p for p in open_still if p.peer.extended and not p.stream.remote_ended]
+            if not any(p.busy for p in open_still) and (not waiting or time.monotonic() > crossing):
+                return
+            await asyncio.sleep(0.01)
+
+    # --- calls ---
+
+    async def call(
+        self,
+        service: str,
+        pattern: Any,
+        data: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        metadata: Optional[Dict[str, str]] = None,
+    ) -> Any:
+        """The answer of one node of `service`: its first value, None when it gives none.
+
+        timeout -- seconds for everything, waiting for the service included; default 30, 0 is none
+        Raises RpcError for what the handler threw, MeshError for what went wrong on the way.
+        """
+        deadline = _deadline(DEFAULT_TIMEOUT if timeout is None else timeout)
+        call = await self._open_call(service, pattern, data, deadline, deadline, metadata)
+        try:
+            value = await call.next()
+        except MeshError as error:
+            raise error.at(service, None, route_of(pattern)) from None
+        finally:
+            call.close()
+        return None if value is END else value
+
+    async def stream(
+        self,
+        service: str,
+        pattern: Any,
+        data: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        metadata: Optional[Dict[str, str]] = None,
+    ) -> AsyncIterator[Any]:
+        """The values of the answer, one by one; closing the iterator cancels the call.
+
+        timeout -- seconds for the whole stream; by default 30 s to find the service, and then no limit
+        """
+        wait_until = _deadline(DEFAULT_TIMEOUT if timeout is None else timeout)
+        call = await self._open_call(service, pattern, data, wait_until, _deadline(timeout or 0), metadata)
+        try:
+            while True:
+                value = await call.next()
+                if value is END:
+                    return
+                yield value
+        except MeshError as error:
+            raise error.at(service, None, route_of(pattern)) from None
+        finally:
+            call.close()
+
+    async def emit(
+        self,
+        service: str,
+        pattern: Any,
+        data: Any = None,
+        *,
+        timeout: Optional[float] = None,
+        metadata: Optional[Dict[str, str]] = None,
+    ) -> None:
+        """Sends an event to one node of `service`; returns when the transport has taken it."""
+        check_metadata(metadata)
+        deadline = _deadline(DEFAULT_TIMEOUT if timeout is None else timeout)
+        packets = await self._router.find(service, deadline, self._router.packets_to)
+        await packets.emit(pattern, data, metadata)
+
+    async def open_channel(
+        self,
+        service: str,
+        name: Optional[str] = None,
+        *,
+        metadata: Optional[Dict[str, str]] = None,
+        session_id: Optional[str] = None,
+        timeout: Optional[float] = None,
+    ) -> Channel:
+        """Opens a raw channel to one node of `service`; `metadata` arrives as headers."""
+        channel_name = DEFAULT_CHANNEL if name is None else name
+        check_header_value("the channel's name", channel_name)
+        headers = check_headers(metadata)
+        deadline = _deadline(DEFAULT_TIMEOUT if timeout is None else timeout)
+
+        async def reach(record: NodeRecord, until: Optional[float]) -> Channel:
+            session = await self._router.session_to(record, until)
+            return await session.open_channel(channel_name, headers, session_id)
+
+        return await self._router.find(service, deadline, reach, reuse=False)
+
+    async def _open_call(
+        self,
+        service: str,
+        pattern: Any,
+        data: Any,
+        wait_until: Optional[float],
+        deadline: Optional[float],
+        metadata: Optional[Dict[str, str]],
+    ) -> OpenCall:
+        check_metadata(metadata)
+        packets = await self._router.find(service, wait_until, self._router.packets_to)
+        return packets.open(pattern, data, deadline, metadata)
+
+
+def _deadline(timeout: float) -> Optional[float]:
+    if timeout < 0:
+        raise ValueError(f"timeout must be in seconds, 0 for none; got {timeout}")
+    return asyncio.get_event_loop().time() + timeout if timeout else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _own_address() -> str:
+    """The address other machines most likely reach this one by; connecting a UDP socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

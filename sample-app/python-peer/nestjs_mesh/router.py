@@ -1,0 +1,172 @@
+"""From a service's name to a node and a connection to it: takes turns, shares what is open, waits for what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Set, Tuple, TypeVar
+
+from .directory import Directory, ServiceView
+from .errors import MeshError, unavailable
+from .packet_channel import PacketChannel
+from .registry import NodeRecord, check_service
+from .session import Core, Session
+
+T = TypeVar("T")
+
+
+class Router:
+    """All sessions of this node, and the choice among the nodes of a service."""
+
+    def __init__(self, core: Core, directory: Directory, tls: Optional[ssl.SSLContext]) -> None:
+        self.sessions: Set[Session] = set()
+        self._core = core
+        self._directory = directory
+        self._tls = tls
+        self._by_node: Dict[str, List[Session]] = {}
+        self._under_way: Dict[Tuple[str, str], asyncio.Task[Any]] = {}
+        self._failed_at: Dict[str, float] = {}
+        self._turn = 0
+        core.on_packets = self.on_packets
+        core.on_closed = self.on_closed
+
+    async def close(self) -> None:
+        """Ends what is being connected, then every connection."""
+        for task in self._under_way.values():
+            task.cancel()
+        await asyncio.gather(*(session.connection.close() for session in list(self.sessions)))
+
+    async def find(
+        self,
+        service: str,
+        deadline: Optional[float],
+        reach: Callable[[NodeRecord, Optional[float]], Awaitable[T]],
+        reuse: bool = True,
+    ) -> T:
+        """Tries the nodes of a service in turn until one is reached or the deadline passes."""
+        view = self._directory.view(check_service(service))
+        loop = asyncio.get_event_loop()
+        failures: Dict[str, MeshError] = {}
+        pause = 0.1
+        while not self._core.closing:
+            for node_id, record in self._candidates(view):
+                live = self._live_packets(node_id) if reuse else None
+                if live is not None:
+                    return live  # type: ignore[return-value]
+                if record is None:
+                    continue
+                try:
+                    return await reach(record, deadline)
+                except MeshError as error:
+                    if error.code != "UNAVAILABLE":
+                        raise error.at(service, node_id) from None
+                    failures[f"{record.host}:{record.port}"] = error
+                    self._failed_at[node_id] = time.monotonic()
+            left = None if deadline is None else deadline - loop.time()
+            if left is not None and left <= 0:
+                break
+            await view.wait_for_change(pause if left is None else min(pause, left))
+            pause = min(pause * 2, 1.0)
+        raise _not_found(view, failures)
+
+    def _candidates(self, view: ServiceView) -> List[Tuple[str, Optional[NodeRecord]]]:
+        """All nodes, each call beginning with the next one; those that just failed come last."""
+        nodes: Dict[str, Optional[NodeRecord]] = {record.id: record for record in view.nodes}
+        for node_id, sessions in self._by_node.items():
+            # A live channel outranks a missing record.
+            if node_id not in nodes and any(s.peer and s.peer.service == view.service for s in sessions):
+                nodes[node_id] = None
+        nodes.pop(self._core.node_id, None)
+        if not nodes:
+            return []
+        self._turn += 1
+        start = self._turn % len(nodes)
+        ordered = list(nodes.items())
+        ordered = ordered[start:] + ordered[:start]
+        if self._failed_at:
+            recent = time.monotonic() - 1.0
+            ordered.sort(key=lambda item: self._failed_at.get(item[0], 0.0) > recent)
+        return ordered
+
+    def _live_packets(self, node_id: str) -> Optional[PacketChannel]:
+        for session in self._by_node.get(node_id, ()):
+            packets = session.usable_packets
+            if packets is not None:
+                return packets
+        return None
+
+    async def packets_to(self, record: NodeRecord, deadline: Optional[float]) -> PacketChannel:
+        async def open_packets() -> PacketChannel:
+            session = await self.session_to(record, None)
+            return await session.open_packets()
+
+        return await self._shared(("packets", record.id), open_packets, deadline)
+
+    async def session_to(self, record: NodeRecord, deadline: Optional[float]) -> Session:
+        for session in self._by_node.get(record.id, ()):
+            if session.record is not None and not session.connection.going:
+                return session
+
+        async def dial() -> Session:
+            session = await Session.dial(self._core, record, self._tls)
+            self.sessions.add(session)
+            self._by_node.setdefault(record.id, []).append(session)
+            return session
+
+        return await self._shared(("session", record.id), dial, deadline)
+
+    async def _shared(self, key: Tuple[str, str], start: Callable[[], Awaitable[T]], deadline: Optional[float]) -> T:
+        """What several callers want at once is done once; each waits for it within its own deadline."""
+        loop = asyncio.get_event_loop()
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.ensure_future(start())
+            self._under_way[key] = task
+
+            def done(finished: asyncio.Task[Any]) -> None:
+                self._under_way.pop(key, None)
+                if not finished.cancelled():
+                    finished.exception()  # those who waited may all have gone
+
+            task.add_done_callback(done)
+        await asyncio.wait({task}, timeout=None if deadline is None else max(0.0, deadline - loop.time()))
+        if not task.done():
+            raise unavailable("not connected within the call's timeout", "not-sent")
+        if task.cancelled():
+            raise unavailable("this peer is closing", "not-sent")
+        result: T = task.result()
+        return result
+
+    # --- sessions ---
+
+    def on_packets(self, session: Session) -> None:
+        peer = session.peer
+        if peer is None or peer.node_id is None:
+            return
+        sessions = self._by_node.setdefault(peer.node_id, [])
+        if session not in sessions:
+            sessions.append(session)
+        self._directory.notify(peer.service)
+
+    def on_closed(self, session: Session) -> None:
+        self.sessions.discard(session)
+        for node_id in [node_id for node_id, sessions in self._by_node.items() if session in sessions]:
+            self._by_node[node_id].remove(session)
+            if not self._by_node[node_id]:
+                del self._by_node[node_id]
+                self._failed_at.pop(node_id, None)
+
+
+def _not_found(view: ServiceView, failures: Dict[str, MeshError]) -> MeshError:
+    if failures:
+        reasons = "; ".join(f"{address}: {error.message}" for address, error in failures.items())
+        message = f"no node of {view.service!r} could be reached in time: {reasons}"
+        delivery = list(failures.values())[-1].delivery
+    else:
+        found = f"{len(view.nodes)} nodes" if view.nodes else "no node"
+        message = f"no node of {view.service!r} could be reached in time: the registry names {found}"
+        delivery = "not-sent"
+    if view.failure is not None:
+        message += f" (the registry could not be asked: {view.failure})"
+    return MeshError("UNAVAILABLE", message, delivery=delivery, service=view.service)
