@@ -1,0 +1,149 @@
+"""A peer for the tests of the TypeScript side: one handler for each thing that must work between the languages.
+
+Prints `ready <port>` once it is announced; SIGTERM ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from typing import Any, AsyncIterator, Dict, List
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from nestjs_mesh import Channel, Context, MeshError, Peer, RpcError, Tls
+
+
+def add_handlers(peer: Peer) -> None:
+    """All handlers that the interop tests use."""
+    cancelled = {"count": 0}
+    notes: List[Any] = []
+
+    @peer.handler("sum")
+    def add(data: Dict[str, Any]) -> Any:
+        return data["a"] + data["b"]
+
+    @peer.handler({"cmd": "sum"})
+    async def add_by_object(data: Dict[str, Any]) -> Any:
+        return data["a"] + data["b"]
+
+    @peer.handler("echo")
+    def echo(data: Any) -> Any:
+        return data
+
+    @peer.handler("metadata")
+    def metadata(data: Any, ctx: Context) -> Dict[str, str]:
+        return ctx.metadata
+
+    @peer.handler("caller")
+    def caller(data: Any, ctx: Context) -> Dict[str, Any]:
+        return {"service": ctx.peer.service, "nodeId": ctx.peer.node_id, "remaining": ctx.remaining()}
+
+    @peer.handler("fail")
+    async def fail(data: Dict[str, Any]) -> None:
+        kind = data.get("kind")
+        if kind == "rpc":
+            raise RpcError({"code": "E_TEST", "message": "an RpcError", "data": data})
+        if kind == "mesh":
+            raise MeshError("FAILED_PRECONDITION", "a MeshError", details={"kind": "mesh"})
+        raise ValueError("secret text of a ValueError")
+
+    @peer.handler("count")
+    async def count(data: Dict[str, Any]) -> AsyncIterator[int]:
+        try:
+            for number in range(data["n"]):
+                yield number
+                await asyncio.sleep(data.get("ms", 0) / 1000)
+        except (asyncio.CancelledError, GeneratorExit):
+            cancelled["count"] += 1
+            raise
+
+    @peer.handler("slow")
+    async def slow(data: Dict[str, Any]) -> str:
+        try:
+            await asyncio.sleep(data["ms"] / 1000)
+        except asyncio.CancelledError:
+            cancelled["count"] += 1
+            raise
+        return "done"
+
+    @peer.handler("cancelled")
+    def count_cancelled() -> int:
+        return cancelled["count"]
+
+    @peer.handler("call-back")
+    async def call_back(data: Dict[str, Any]) -> Any:
+        return await peer.call(data["service"], data["pattern"], data.get("data"), timeout=data.get("timeout"))
+
+    @peer.handler("emit-back")
+    async def emit_back(data: Dict[str, Any]) -> bool:
+        await peer.emit(data["service"], data["pattern"], data.get("data"))
+        return True
+
+    @peer.handler("collect-stream")
+    async def collect(data: Dict[str, Any]) -> List[Any]:
+        return [value async for value in peer.stream(data["service"], data["pattern"], data.get("data"))]
+
+    @peer.handler("channel-back")
+    async def channel_back(data: Dict[str, Any]) -> List[Any]:
+        """Opens the raw channel `name` of `service`, sends `messages`, ends, and gives back all that came."""
+        channel = await peer.open_channel(data["service"], data.get("name"), metadata=data.get("metadata"))
+        for message in data["messages"]:
+            await channel.send(message)
+        await channel.end()
+        return [message async for message in channel]
+
+    @peer.event("note")
+    def note(data: Any) -> None:
+        notes.append(data)
+
+    @peer.handler("events")
+    def events() -> List[Any]:
+        return notes
+
+    @peer.channel("metadata")
+    async def channel_metadata(channel: Channel) -> None:
+        await channel.send({"metadata": channel.metadata, "sessionId": channel.session_id})
+
+    async def echo_channel(channel: Channel) -> None:
+        async for message in channel:
+            await channel.send(message)
+
+    peer.channel("echo")(echo_channel)
+    peer.channel()(echo_channel)
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--registry", required=True)
+    parser.add_argument("--service", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--max-frame-bytes", type=int, default=4 * 1024 * 1024)
+    parser.add_argument("--tls", nargs=3, metavar=("CERT", "KEY", "CA"))
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    peer = Peer(
+        options.service,
+        options.registry,
+        host=options.host,
+        port=options.port,
+        tls=Tls.from_files(*options.tls) if options.tls else None,
+        max_frame_bytes=options.max_frame_bytes,
+    )
+    add_handlers(peer)
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_event_loop().add_signal_handler(number, stopped.set)
+    async with peer:
+        print(f"ready {peer.port}", flush=True)
+        await stopped.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(asyncio.run(main()))
