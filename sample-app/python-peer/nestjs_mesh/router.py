@@ -58,6 +58,9 @@ class Router:
                     continue
                 try:
                     return await reach(record, deadline)
+                except asyncio.TimeoutError:
+                    late = unavailable("not connected within the call's timeout", "not-sent")
+                    failures.setdefault(f"{record.host}:{record.port}", late)
                 except MeshError as error:
                     if error.code != "UNAVAILABLE":
                         raise error.at(service, node_id) from None
@@ -117,7 +120,7 @@ class Router:
         return await self._shared(("session", record.id), dial, deadline)
 
     async def _shared(self, key: Tuple[str, str], start: Callable[[], Awaitable[T]], deadline: Optional[float]) -> T:
-        """What several callers want at once is done once; each waits for it within its own deadline."""
+        """What several callers want at once is done once; each waits for it until its own deadline (TimeoutError)."""
         loop = asyncio.get_event_loop()
         task = self._under_way.get(key)
         if task is None:
@@ -132,7 +135,7 @@ class Router:
             task.add_done_callback(done)
         await asyncio.wait({task}, timeout=None if deadline is None else max(0.0, deadline - loop.time()))
         if not task.done():
-            raise unavailable("not connected within the call's timeout", "not-sent")
+            raise asyncio.TimeoutError
         if task.cancelled():
             raise unavailable("this peer is closing", "not-sent")
         result: T = task.result()
@@ -159,14 +162,10 @@ class Router:
 
 
 def _not_found(view: ServiceView, failures: Dict[str, MeshError]) -> MeshError:
-    if failures:
-        reasons = "; ".join(f"{address}: {error.message}" for address, error in failures.items())
-        message = f"no node of {view.service!r} could be reached in time: {reasons}"
-        delivery = list(failures.values())[-1].delivery
-    else:
-        found = f"{len(view.nodes)} nodes" if view.nodes else "no node"
-        message = f"no node of {view.service!r} could be reached in time: the registry names {found}"
-        delivery = "not-sent"
+    found = {0: "no node", 1: "one node"}.get(len(view.nodes), f"{len(view.nodes)} nodes")
+    message = f"no node of {view.service!r} could be reached in time; the registry names {found}"
+    message += "".join(f"; {address}: {error.message}" for address, error in failures.items())
+    delivery = list(failures.values())[-1].delivery if failures else "not-sent"
     if view.failure is not None:
         message += f" (the registry could not be asked: {view.failure})"
     return MeshError("UNAVAILABLE", message, delivery=delivery, service=view.service)

@@ -120,7 +120,7 @@ async def script(name: str, *arguments: str) -> AsyncIterator[asyncio.subprocess
     try:
         yield process
     finally:
-        if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
             process.kill()
         await process.wait()
 
@@ -146,13 +146,16 @@ class RawClient(asyncio.Protocol):
         self.ended = False
         self.reset_code: Optional[int] = None
         self.lost = False
+        self.settled = False
         self._decoder = FrameDecoder()
 
     @staticmethod
     async def connect(port: int) -> RawClient:
         loop = asyncio.get_event_loop()
-        _, client = await loop.create_connection(RawClient, "127.0.0.1", port)
-        return client  # type: ignore[return-value, unused-ignore]
+        client = RawClient()
+        await loop.create_connection(lambda: client, "127.0.0.1", port)
+        await eventually(lambda: client.settled)  # the big windows hold from here on
+        return client
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -161,7 +164,9 @@ class RawClient(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for event in self.h2.receive_data(data):
-            if isinstance(event, h2.events.ResponseReceived):
+            if isinstance(event, h2.events.RemoteSettingsChanged):
+                self.settled = True
+            elif isinstance(event, h2.events.ResponseReceived):
                 self.headers = dict(event.headers)  # type: ignore[arg-type]
             elif isinstance(event, h2.events.DataReceived):
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
