@@ -25,6 +25,8 @@ export interface RedisLinkOptions {
 /** A link that stands. */
 export class RedisLink {
   private lastError: unknown;
+  /** What befell one node of a Cluster: tells more than the failure of the whole. */
+  private nodeError: unknown;
   private state: 'opening' | 'up' | 'down' = 'opening';
   private cancelPing: (() => void) | undefined;
 
@@ -45,7 +47,8 @@ export class RedisLink {
       link.state = 'up';
     } catch (error) {
       await link.close();
-      throw connectError(target.url, link.lastError ?? error);
+      const cause = link.nodeError ?? link.lastError ?? error;
+      throw connectError(target.url, isVague(cause) ? 'no connection could be made' : cause);
     }
     link.pingLater();
     return link;
@@ -75,6 +78,9 @@ export class RedisLink {
   private async connect(): Promise<void> {
     for (const client of this.clients()) {
       client.on('error', (error: unknown) => this.failed(error));
+      client.on('node error', (error: unknown) => {
+        if (this.nodeError === undefined || isVague(this.nodeError)) this.nodeError = error;
+      });
       // An 'end' without an error is told in the words of whatever failed last.
       client.on('end', () => this.drop(reasonOf(this.lastError ?? 'the connection was closed')));
     }
@@ -133,6 +139,11 @@ export class RedisLink {
       });
     });
   }
+}
+
+/** ioredis says this of every command that was under way, whatever the reason. */
+function isVague(error: unknown): boolean {
+  return reasonOf(error) === 'Connection is closed.';
 }
 
 /** A client that is not told the end of its own connections (a hung Sentinel, a Cluster with no node left) is left behind. */

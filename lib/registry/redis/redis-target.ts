@@ -1,6 +1,7 @@
 /** Which Redis: reads the URL and the `redis` option, and makes the clients for a single server, Sentinel or Cluster. */
 import { Cluster, Redis, type ClusterNode, type ClusterOptions, type RedisOptions } from 'ioredis';
 import { MeshError } from '../../protocol/mesh-error.js';
+import { connectorFor } from './redis-connectors.js';
 
 /** A Redis Cluster: some of its nodes to begin with, and the options of ioredis for it. */
 export interface RedisClusterSettings {
@@ -44,6 +45,7 @@ function serverTarget(fromUrl: RedisOptions, settings: RedisOptions): RedisTarge
   const create = (timeoutMs: number): Redis =>
     new Redis({
       connectionName: 'nestjs-mesh',
+      Connector: connectorFor(options),
       ...options,
       lazyConnect: true,
       // The registry dials again itself: with a fresh client, so that nothing queued or half-done survives.
@@ -76,6 +78,7 @@ function clusterTarget(fromUrl: RedisOptions, settings: RedisClusterSettings): R
       slotsRefreshTimeout: timeoutMs,
       redisOptions: {
         connectionName: 'nestjs-mesh',
+        Connector: connectorFor({}),
         ...defined({ username, password, tls }),
         ...options.redisOptions,
         connectTimeout: timeoutMs,
