@@ -7,18 +7,18 @@ const QUIET_MS = 200;
 const LOOK_EVERY_MS = 20;
 
 /**
- * Sends drain on every channel, then `refuseNew`, then waits until all have closed or are quiet, at the longest
+ * Sends drain on every channel, then `stopAccepting`, then waits until all have closed or are quiet, at the longest
  * `timeoutMs`. Raw channels are half-closed, so that their readers see an end. Resolves with the number of calls that are still open.
  */
 export async function drainChannels(
   channels: ReadonlySet<PacketChannel>,
   raw: ReadonlySet<RawChannel>,
   timeoutMs: number,
-  refuseNew: () => void,
+  stopAccepting: () => void,
 ): Promise<number> {
   for (const channel of channels) channel.drain();
   for (const channel of raw) channel.end();
-  refuseNew();
+  stopAccepting();
   const giveUpAt = performance.now() + timeoutMs;
   let quietSince = performance.now();
   for (;;) {

@@ -296,7 +296,7 @@ export class MeshNode {
     const started = performance.now();
     const { channels, raw } = this.inbound;
     const open = [...channels].reduce((sum, channel) => sum + channel.openCalls, 0);
-    const left = await drainChannels(channels, raw, drainTimeoutMs, () => listener.refuseNew());
+    const left = await drainChannels(channels, raw, drainTimeoutMs, () => listener.stopAccepting());
     if (open > 0)
       logger.log(
         `drained ${open - left} of ${open} open calls in ${Math.round(performance.now() - started)} ms`,

@@ -18,7 +18,7 @@ export interface RemoteNodeDeps {
   readonly packets: PacketHandler;
 }
 
-/** How long a peer may take to end its half when this node closes. */
+/** How long a peer may take to end its half when this node closes; GOAWAY comes after it. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
 export class RemoteNode implements Candidate {
@@ -120,12 +120,12 @@ export class RemoteNode implements Candidate {
     if (this.closed) return;
     this.closed = true;
     this.clearBackoff();
-    this.dialled?.close();
-    const { session } = this;
-    if (session === undefined) return;
-    const timer = setTimeout(() => session.destroy(), CLOSE_TIMEOUT_MS);
-    await session.close();
-    clearTimeout(timer);
+    const { session, dialled } = this;
+    if (dialled !== undefined) {
+      dialled.close();
+      await within(dialled.whenClosed, CLOSE_TIMEOUT_MS);
+    }
+    await session?.closeWithin(CLOSE_TIMEOUT_MS);
   }
 
   private async openPacketChannel(): Promise<PacketChannel> {
@@ -212,6 +212,16 @@ export class RemoteNode implements Candidate {
     clearTimeout(this.backoffTimer);
     this.backoffTimer = undefined;
   }
+}
+
+/** Resolves with `promise`, or after `limitMs`. */
+async function within(promise: Promise<void>, limitMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs);
+  });
+  await Promise.race([promise, limit]);
+  clearTimeout(timer);
 }
 
 function ignoreTold(): void {

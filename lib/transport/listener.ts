@@ -37,6 +37,9 @@ export interface ChannelAcceptor {
   onBadPeer(address: string, reason: string): void;
 }
 
+/** How long the last bytes of a session may take to leave. */
+const SESSION_CLOSE_MS = 500;
+
 export class Listener {
   private readonly server: Http2Server | Http2SecureServer;
   private readonly sessions = new Map<ServerHttp2Session, Session>();
@@ -102,19 +105,21 @@ export class Listener {
     });
   }
 
-  /** Accepts nothing new and sends GOAWAY; streams that are open go on. */
-  refuseNew(): void {
+  /**
+   * Takes no new connections. GOAWAY waits until {@link close}: a peer may only be told of it once its streams have ended,
+   * since common HTTP/2 libraries take every frame after it for a fault of the connection.
+   */
+  stopAccepting(): void {
     if (this.server.listening) this.server.close();
-    for (const session of this.sessions.values()) void session.close();
   }
 
-  /** Ends everything at once and resolves when the port is free. */
-  close(): Promise<void> {
+  /** Ends every session, streams that are still open too, and resolves when the port is free. */
+  async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => {
       this.server.close(() => resolve());
     });
-    for (const session of this.sessions.values()) session.destroy();
-    return closed;
+    await Promise.all([...this.sessions.values()].map((session) => session.closeWithin(SESSION_CLOSE_MS)));
+    await closed;
   }
 
   private readonly onSession = (http2: ServerHttp2Session): void => {

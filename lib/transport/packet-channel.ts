@@ -51,6 +51,11 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
   private peerDrains = false;
   private closed = false;
   private idleListeners: (() => void)[] = [];
+  private settleClosed: () => void = () => undefined;
+  /** Resolves once the stream is gone. */
+  readonly whenClosed: Promise<void> = new Promise((resolve) => {
+    this.settleClosed = resolve;
+  });
 
   constructor(
     private readonly frames: FrameStream,
@@ -251,6 +256,7 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
     for (const call of [...this.inbound.values()])
       call.cancel(new MeshError('CANCELLED', `the caller is gone: ${reason.rawMessage}`));
     this.handler.onClosed(this, error);
+    this.settleClosed();
   }
 
   private onDrain(): void {

@@ -124,6 +124,13 @@ export class Session {
     });
   }
 
+  /** {@link close}, or {@link destroy} when that takes longer than `limitMs`. */
+  async closeWithin(limitMs: number): Promise<void> {
+    const timer = setTimeout(() => this.destroy(), limitMs);
+    await this.close();
+    clearTimeout(timer);
+  }
+
   /** Ends the session at once. */
   destroy(error?: MeshError): void {
     this.failure ??= error;
