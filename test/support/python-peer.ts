@@ -32,12 +32,18 @@ export class PythonPeer {
     readonly service: string,
   ) {}
 
-  /** Runs `tests/SCRIPT` and resolves once it says that it is ready. */
+  /** Runs `tests/SCRIPT` and resolves once it has printed `ready` (`ready PORT` unless another line is given). */
   static async start(
     script: 'interop_peer.py' | 'part1_peer.py',
-    options: { registry: string; service: string; tls?: TlsFiles | undefined; args?: readonly string[] },
+    options: {
+      registry: string;
+      service: string;
+      tls?: TlsFiles | undefined;
+      args?: readonly string[];
+      ready?: RegExp;
+    },
   ): Promise<PythonPeer> {
-    const { registry, service, tls, args = [] } = options;
+    const { registry, service, tls, args = [], ready = /^ready \d+$/m } = options;
     const tlsArgs = tls === undefined ? [] : ['--tls', tls.cert, tls.key, tls.ca];
     const child = spawn(
       interpreter(),
@@ -45,7 +51,7 @@ export class PythonPeer {
       { cwd: PEER_FOLDER, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     const peer = new PythonPeer(child, service);
-    await peer.ready();
+    await peer.ready(ready);
     return peer;
   }
 
@@ -74,7 +80,7 @@ export class PythonPeer {
     return this.process.exitCode;
   }
 
-  private ready(): Promise<void> {
+  private ready(line: RegExp): Promise<void> {
     const { process: child } = this;
     return new Promise((resolve, reject) => {
       const fail = (reason: string): void => {
@@ -84,7 +90,7 @@ export class PythonPeer {
       const timer = setTimeout(() => fail('was not ready in time'), READY_TIMEOUT_MS);
       const collect = (chunk: Buffer): void => {
         this.output += chunk.toString('utf8');
-        if (/^ready \d+$/m.test(this.output)) {
+        if (line.test(this.output)) {
           clearTimeout(timer);
           resolve();
         }
@@ -93,7 +99,8 @@ export class PythonPeer {
       child.stderr?.on('data', collect);
       child.once('exit', (code, signal) => {
         clearTimeout(timer);
-        fail(`ended with ${code ?? signal}`);
+        if (line.test(this.output)) resolve();
+        else fail(`ended with ${code ?? signal}`);
       });
     });
   }
