@@ -62,12 +62,13 @@ export function reasonToInstall(root) {
   const locked = readPackages(join(root, 'package-lock.json'));
   if (locked === undefined) return undefined;
   for (const [path, { version, link, optional, devOptional, peer }] of Object.entries(locked)) {
-    if (path === '' || link) continue;
+    // The rest are folders of the repository: its top and its workspaces.
+    if (!path.includes('node_modules/')) continue;
     const found = installed[path]?.version;
-    if (found === version) continue;
+    if (link ? path in installed : found === version) continue;
     // Packages for other platforms are locked too, and rightly not installed.
     if (found === undefined && (optional || devOptional || peer)) continue;
-    return `${path} is ${found ?? 'missing'}, and package-lock.json asks for ${version}`;
+    return `${path} is ${found ?? 'missing'}, and package-lock.json asks for ${version ?? 'a link'}`;
   }
   return undefined;
 }

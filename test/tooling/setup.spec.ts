@@ -33,6 +33,8 @@ describe('The npm packages', () => {
   const locked = {
     '': { version: '1.0.0' },
     'node_modules/a': { version: '1.2.3' },
+    'node_modules/workspace': { link: true, resolved: 'workspace' },
+    workspace: { version: '1.0.0' },
     'node_modules/for-another-platform': { version: '1.0.0', optional: true },
   };
 
@@ -52,7 +54,7 @@ describe('The npm packages', () => {
   });
 
   it('are left alone when they are those of the lock file', () => {
-    write({ 'node_modules/a': { version: '1.2.3' } });
+    write({ 'node_modules/a': { version: '1.2.3' }, 'node_modules/workspace': { link: true } });
     expect(reasonToInstall(folder)).toBeUndefined();
   });
 
@@ -62,6 +64,13 @@ describe('The npm packages', () => {
   ])('are installed when one is %s', (_what, installed, found) => {
     write(installed);
     expect(reasonToInstall(folder)).toBe(`node_modules/a is ${found}, and package-lock.json asks for 1.2.3`);
+  });
+
+  it('are installed when a workspace is not linked', () => {
+    write({ 'node_modules/a': { version: '1.2.3' } });
+    expect(reasonToInstall(folder)).toBe(
+      'node_modules/workspace is missing, and package-lock.json asks for a link',
+    );
   });
 });
 
