@@ -5,7 +5,7 @@ import { ROOT } from './lib/paths.mjs';
 import { run } from './lib/run.mjs';
 import { runMain } from './lib/setup-error.mjs';
 
-const PROJECTS = ['tsconfig.json', 'scripts/tsconfig.json', 'sample-app/tsconfig.json'];
+const PROJECTS = ['tsconfig.json', 'scripts/tsconfig.json', 'sample-app/node-peer/tsconfig.json'];
 
 await runMain(async () => {
   const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
