@@ -2,7 +2,7 @@
 import { Logger } from '@nestjs/common';
 import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { InvalidMessageException } from '@nestjs/microservices/errors/invalid-message.exception.js';
-import { connectable, defer, Observable, Subject, throwError, type Observer } from 'rxjs';
+import { connectable, defer, Observable, Subject, throwError } from 'rxjs';
 import { MeshNode } from '../node/mesh-node.js';
 import type { MeshOptions } from '../node/mesh-options.js';
 import { checkTimeoutMs, resolveOptions } from '../node/resolve-options.js';
@@ -16,6 +16,7 @@ import { MeshChannel } from './mesh.channel.js';
 import { meshLogger } from './mesh.logger.js';
 import { MeshRecord } from './mesh.record-builder.js';
 import { statusOf, type MeshEvents, type MeshStatus } from './mesh.status.js';
+import { asRoute } from './route.js';
 
 /** The options of a client that is made by hand or by `ClientsModule`. */
 export interface MeshClientOptions extends MeshOptions {
@@ -124,7 +125,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
   override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
     return new Observable<TResult>((observer) =>
-      this.publish(this.createPacket(pattern, data), this.createObserver(observer as Observer<TResult>)),
+      this.publish(this.createPacket(pattern, data), this.createObserver(observer)),
     );
   }
 
@@ -254,7 +255,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
       target: this.target(record),
       event: {
         pattern: pattern as unknown,
-        route: this.normalizePattern(pattern),
+        route: asRoute(this.normalizePattern(pattern)),
         data: record === undefined ? (data as unknown) : record.data,
         metadata,
         timeoutMs: record?.options.timeoutMs ?? call.timeoutMs ?? holder.node.options.timeoutMs,

@@ -25,6 +25,7 @@ import type { MeshEvents, MeshStatus } from './mesh.status.js';
 import { statusOf } from './mesh.status.js';
 import { MESH_TRANSPORT } from './mesh.tokens.js';
 import { isStream, reply, replyFailure } from './replies.js';
+import { asRoute } from './route.js';
 
 const doNothing = (): void => undefined;
 
@@ -128,7 +129,7 @@ export class MeshServer
       this.channels.set(channel.name, callback);
       return;
     }
-    const route = this.normalizePattern(pattern);
+    const route = asRoute(this.normalizePattern(pattern));
     if (isEventHandler) {
       const tail = this.eventTails.get(route);
       if (tail === undefined) this.events.set(route, callback);
@@ -210,7 +211,7 @@ export class MeshServer
   private routeOf(pattern: unknown): string {
     return typeof pattern === 'string'
       ? this.knownRoute(pattern)
-      : this.normalizePattern(pattern as MsPattern);
+      : asRoute(this.normalizePattern(pattern as MsPattern));
   }
 
   /** A string may be an object pattern that was written as JSON in another order of keys. */
