@@ -55,10 +55,12 @@ class ObservableReply implements Observer<unknown> {
   ) {}
 
   run(source: Observable<unknown>): void {
-    this.call.onCancel = () => {
-      this.subscription?.unsubscribe();
+    if (!this.call.open) {
+      // The caller left while the handler was on its way to this Observable: nobody would ever unsubscribe from it.
       this.finish();
-    };
+      return;
+    }
+    this.call.onCancel = () => this.stop();
     const subscription = source.subscribe(this);
     if (this.finished) subscription.unsubscribe();
     else this.subscription = subscription;
@@ -67,7 +69,7 @@ class ObservableReply implements Observer<unknown> {
   readonly next = (value: unknown): void => {
     if (this.finished) return;
     if (this.tail !== undefined || isStream(value)) {
-      this.after(async () => (isStream(value) ? pump(this.call, value) : this.send(value)));
+      this.after(async () => (isStream(value) ? this.unroll(value) : this.send(value)));
       return;
     }
     if (this.isHeld) this.flush();
@@ -77,10 +79,11 @@ class ObservableReply implements Observer<unknown> {
   };
 
   readonly error = (error: unknown): void => {
-    if (this.tail !== undefined) this.after(() => this.end(() => this.call.fail(errorOnWire(error))));
+    const fail = (): void => this.end(() => this.call.fail(errorOnWire(error, this.logger)));
+    if (this.tail !== undefined) this.after(fail);
     else {
       this.flush();
-      this.end(() => this.call.fail(errorOnWire(error)));
+      fail();
     }
   };
 
@@ -101,6 +104,11 @@ class ObservableReply implements Observer<unknown> {
     });
   }
 
+  private async unroll(stream: Stream): Promise<void> {
+    await pump(this.call, stream, this.logger);
+    if (!this.call.open) this.stop();
+  }
+
   private readonly flush = (): void => {
     if (!this.isHeld) return;
     this.isHeld = false;
@@ -109,7 +117,10 @@ class ObservableReply implements Observer<unknown> {
 
   private send(value: unknown): void {
     if (this.finished) return;
-    if (attempt(this.call, this.logger, () => this.call.next(value))) return;
+    if (!attempt(this.call, this.logger, () => this.call.next(value))) this.stop();
+  }
+
+  private stop(): void {
     this.subscription?.unsubscribe();
     this.finish();
   }
@@ -137,7 +148,7 @@ class IterableReply {
 
   run(stream: Stream): void {
     const { call, logger } = this;
-    pump(call, stream)
+    pump(call, stream, logger)
       .then(
         () => attempt(call, logger, () => call.complete()),
         (error: unknown) => attempt(call, logger, () => call.fail(failureOnWire(error, logger))),
@@ -147,18 +158,24 @@ class IterableReply {
   }
 }
 
-/** Sends the values at the pace of the caller; a cancelled call ends the iterator. */
-async function pump(call: InboundCall, stream: Stream): Promise<void> {
+/**
+ * Sends the values at the pace of the caller; a cancelled call ends the iterator. A value that cannot be written ends the call.
+ */
+async function pump(call: InboundCall, stream: Stream, logger: ReplyLogger): Promise<void> {
   const iterator =
     Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream[Symbol.iterator]();
   let over = false;
+  const giveUp = (): void => {
+    // A generator that waits ends when what it waits for does; its `finally` runs then.
+    if (!over) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+    over = true;
+  };
   const cancelled = new Promise<void>((resolve) => {
     const onCancel = call.onCancel;
     call.onCancel = () => {
       onCancel?.();
       resolve();
-      // A generator that waits ends when what it waits for does; its `finally` runs then.
-      if (!over) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+      giveUp();
     };
   });
   try {
@@ -168,12 +185,12 @@ async function pump(call: InboundCall, stream: Stream): Promise<void> {
         over = true;
         return;
       }
-      if (!call.open) return;
-      call.next(result.value);
+      if (!call.open || !attempt(call, logger, () => call.next(result.value))) break;
       if (call.congested) await Promise.race([call.ready(), cancelled]);
     }
+    giveUp();
   } catch (error) {
-    if (call.open && !over) void Promise.resolve(iterator.return?.()).catch(() => undefined);
+    giveUp();
     if (call.open) throw error;
   }
 }
@@ -203,20 +220,28 @@ function unwritable(error: unknown, call: InboundCall, logger: ReplyLogger): unk
 }
 
 /** An error that has passed Nest's filters: as it is, but never as something that JSON or the caller takes for no error. */
-function errorOnWire(error: unknown): unknown {
-  if (error instanceof Error) {
-    return MeshError.is(error) ? error.toJSON() : { status: 'error', message: error.message };
+function errorOnWire(error: unknown, logger: ReplyLogger): unknown {
+  if (MeshError.is(error)) return error.toJSON();
+  if (isCrash(error)) {
+    logger.error(`an exception filter failed: ${describe(error)}`);
+    return MASKED;
   }
-  return error ? error : MASKED;
+  if (error instanceof Error) return { status: 'error', message: error.message };
+  return error && typeof error !== 'function' && typeof error !== 'symbol' ? error : MASKED;
+}
+
+/** What the language throws is a fault of the program (in a filter, or a filter's plain value in an Observable), not a message. */
+function isCrash(error: unknown): error is Error {
+  return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
 }
 
 /** An error that no filter has seen, since it came out of an iterable: as Nest's own last filter would say it. */
 function failureOnWire(error: unknown, logger: ReplyLogger): unknown {
   if (MeshError.is(error)) return error.toJSON();
   if (error instanceof RpcException) {
-    const payload = error.getError();
-    if (typeof payload === 'string') return { status: 'error', message: payload };
-    return errorOnWire(payload);
+    const payload: unknown = error.getError();
+    if (typeof payload === 'object' && payload !== null) return errorOnWire(payload, logger);
+    return { status: 'error', message: payload };
   }
   logger.error(describe(error));
   return MASKED;
