@@ -52,19 +52,21 @@ export class Directory {
     return this.watch.ready;
   }
 
-  /** A channel that can take a call at once: the way of every call but the first. */
-  pickChannel(wish: NodeWish): PacketChannel | undefined {
-    return this.pick(wish)?.channel;
+  /** The node whose turn it is. Where it has a `channel`, a call goes out at once; else {@link wait} for it. */
+  pick(wish: NodeWish): RemoteNode | undefined {
+    if (wish.nodeId === undefined) return this.picker.pick(wish);
+    const node = this.nodes.get(wish.nodeId);
+    return node?.available === true ? node : undefined;
   }
 
-  /** Gives the waiter a node as soon as there is one. */
-  wait(waiter: Waiter): void {
+  /** Gives the waiter a node as soon as there is one; `picked` is the one that {@link pick} has given it. */
+  wait(waiter: Waiter, picked: RemoteNode | undefined): void {
     if (this.closed) {
       waiter.fail(new MeshError('UNAVAILABLE', 'the mesh node is closed', { delivery: 'not-sent' }));
       return;
     }
     this.waiters.add(waiter);
-    this.serve(waiter, this.pick(waiter.wish));
+    this.serve(waiter, picked);
   }
 
   /** The waiter no longer wants one. */
@@ -111,12 +113,6 @@ export class Directory {
     const error = new MeshError('UNAVAILABLE', 'the mesh node was closed', { delivery: 'not-sent' });
     for (const waiter of waiters) waiter.fail(error);
     await Promise.all(this.known.map((node) => node.close()));
-  }
-
-  private pick(wish: NodeWish): RemoteNode | undefined {
-    if (wish.nodeId === undefined) return this.picker.pick(wish);
-    const node = this.nodes.get(wish.nodeId);
-    return node?.available === true ? node : undefined;
   }
 
   private apply(records: readonly NodeRecord[]): void {

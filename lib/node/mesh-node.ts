@@ -189,8 +189,9 @@ export class MeshNode {
       return call;
     }
     const directory = this.directory(target.service);
-    const channel = directory.pickChannel(target);
-    if (channel === undefined) new PendingCall(call, target, directory).wait();
+    const node = directory.pick(target);
+    const channel = node?.channel;
+    if (channel === undefined) new PendingCall(call, target, directory).wait(node);
     else channel.request(call);
     return call;
   }
@@ -198,20 +199,14 @@ export class MeshNode {
   /** Sends an event; resolves when it was handed to the transport. Rejects with a `MeshError` (`not-sent`). */
   async emit(target: Target, event: OutboundEvent): Promise<void> {
     const { pattern, route, data, metadata } = event;
-    let channel = 'channel' in target ? target.channel : this.openDirectory(target).pickChannel(target);
-    if (channel === undefined) {
-      const service = target as ServiceTarget;
-      const directory = this.openDirectory(service);
-      const found = await waitForNode(directory, service, event.timeoutMs, route, false);
-      channel = found.channel ?? (await found.node.connect());
-    }
+    const channel = 'channel' in target ? target.channel : await this.channelTo(target, event);
     channel.event(pattern, route, data, metadata);
   }
 
   /** Sends an event to every known node of a service. Resolves with the ids of those it was handed over for. */
   async broadcast(service: string, event: OutboundEvent): Promise<string[]> {
     const directory = this.openDirectory({ service });
-    await waitForNode(directory, {}, event.timeoutMs, event.route, true);
+    await waitForNode(directory, {}, directory.pick({}), event.timeoutMs, event.route, true);
     const sent = await Promise.allSettled(
       directory.known
         .filter((node) => !node.draining)
@@ -239,7 +234,14 @@ export class MeshNode {
     if (fault !== undefined) throw new MeshError('INVALID_ARGUMENT', fault, { delivery: 'not-sent' });
     const directory = this.openDirectory(target);
     const what = `channel ${name ?? DEFAULT_CHANNEL}`;
-    const { node } = await waitForNode(directory, target, request.timeoutMs, what, true);
+    const { node } = await waitForNode(
+      directory,
+      target,
+      directory.pick(target),
+      request.timeoutMs,
+      what,
+      true,
+    );
     const { stream, headers } = await node.openStream({
       ...metadata,
       [HEADER.channel]: name === undefined ? DEFAULT_CHANNEL : encodeURIComponent(name),
@@ -325,6 +327,17 @@ export class MeshNode {
       this.directories.set(service, directory);
     }
     return directory;
+  }
+
+  private async channelTo(
+    target: ServiceTarget,
+    { timeoutMs, route }: OutboundEvent,
+  ): Promise<PacketChannel> {
+    const directory = this.openDirectory(target);
+    const picked = directory.pick(target);
+    if (picked?.channel !== undefined) return picked.channel;
+    const { node, channel } = await waitForNode(directory, target, picked, timeoutMs, route, false);
+    return channel ?? node.connect();
   }
 
   private openDirectory({ service }: ServiceTarget): Directory {

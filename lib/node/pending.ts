@@ -16,13 +16,13 @@ export class PendingCall implements Waiter, CallCarrier {
     private readonly directory: Directory,
   ) {}
 
-  /** Queues the call. */
-  wait(): void {
+  /** Queues the call for the node that was picked, or for any when there was none. */
+  wait(picked: RemoteNode | undefined): void {
     const { call } = this;
     call.waited = true;
     call.carrier = this;
     call.describeWait = () => this.directory.describe(this.wish);
-    this.directory.wait(this);
+    this.directory.wait(this, picked);
   }
 
   take(_node: RemoteNode, channel: PacketChannel | undefined): void {
@@ -55,6 +55,7 @@ export interface FoundNode {
 export function waitForNode(
   directory: Directory,
   wish: NodeWish,
+  picked: RemoteNode | undefined,
   timeoutMs: number,
   what: string,
   anyNode: boolean,
@@ -73,7 +74,7 @@ export function waitForNode(
       },
     };
     const timer = timeoutMs === 0 ? undefined : setTimeout(giveUp, timeoutMs);
-    directory.wait(waiter);
+    directory.wait(waiter, picked);
 
     function giveUp(): void {
       directory.leave(waiter);
