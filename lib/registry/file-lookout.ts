@@ -1,6 +1,6 @@
 /** Reads the live nodes of one service from its folder; the notices of the file system only make it look sooner. */
 import { watch as watchFolder, type FSWatcher } from 'node:fs';
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isNodeId, readNodeRecord, type NodeRecord } from './node-record.js';
 import type { Look, StoreLookout } from './record-store.js';
@@ -33,8 +33,6 @@ export class FileLookout implements StoreLookout {
   ) {}
 
   async look(): Promise<Look> {
-    // Made if missing, since a folder that does not exist gives no notices.
-    await mkdir(this.folder, { recursive: true }).catch(() => undefined);
     const generation = await this.identify();
     if (generation !== this.generation) this.unwatchFolder();
     this.generation = generation;

@@ -32,6 +32,8 @@ export class LeaseRegistry implements ServiceRegistry {
   private readonly board: StatusBoard;
   private readonly lookouts = new Map<string, Lookout>();
   private readonly announcements = new Map<string, StandingAnnouncement | 'pending'>();
+  /** Announcements whose first write is under way. */
+  private readonly arrivals = new Set<Promise<Announcement>>();
   private open = false;
   private wasOpen = false;
   private opening: Promise<void> | undefined;
@@ -77,18 +79,13 @@ export class LeaseRegistry implements ServiceRegistry {
       );
     }
     this.announcements.set(key, 'pending');
+    const arrival = this.arrive(key, record);
+    this.arrivals.add(arrival);
     try {
-      await this.connect();
-      await this.store.write(record, 'join');
-      if (this.closing !== undefined) throw this.closedError();
-    } catch (error) {
-      this.announcements.delete(key);
-      if (this.open) await this.store.remove(record).catch(() => undefined);
-      throw MeshError.from(error, 'UNAVAILABLE', { delivery: 'not-sent' });
+      return await arrival;
+    } finally {
+      this.arrivals.delete(arrival);
     }
-    const standing = this.standingAnnouncement(key, record);
-    this.announcements.set(key, standing);
-    return standing;
   }
 
   watch(service: string, listener: WatchListener): Watch {
@@ -105,6 +102,21 @@ export class LeaseRegistry implements ServiceRegistry {
   close(): Promise<void> {
     this.closing ??= this.shutDown();
     return this.closing;
+  }
+
+  private async arrive(key: string, record: NodeRecord): Promise<Announcement> {
+    try {
+      await this.connect();
+      await this.store.write(record, 'join');
+      if (this.closing !== undefined) throw this.closedError();
+    } catch (error) {
+      this.announcements.delete(key);
+      if (this.open) await this.store.remove(record).catch(() => undefined);
+      throw MeshError.from(error, 'UNAVAILABLE', { delivery: 'not-sent' });
+    }
+    const standing = this.standingAnnouncement(key, record);
+    this.announcements.set(key, standing);
+    return standing;
   }
 
   private async dial(): Promise<void> {
@@ -207,6 +219,9 @@ export class LeaseRegistry implements ServiceRegistry {
 
   private async shutDown(): Promise<void> {
     this.cancelRedial?.();
+    // Ends a dial that is under way; where the store is open, it is still needed to withdraw.
+    if (!this.open) await this.store.close();
+    await Promise.allSettled(this.arrivals);
     const announcements = [...this.announcements.values()].filter((one) => one !== 'pending');
     await Promise.all(announcements.map((announcement) => announcement.withdraw()));
     await Promise.all([...this.lookouts.values()].map((lookout) => lookout.close()));

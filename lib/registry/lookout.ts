@@ -40,7 +40,8 @@ export class Lookout {
     private readonly owner: LookoutOwner,
   ) {
     this.ticker = new Ticker(() => this.look(), owner.timings.heartbeatIntervalMs, owner.clock);
-    this.ticker.soon();
+    // Else the first look follows the opening, by a hint.
+    if (owner.isOpen()) this.ticker.soon();
   }
 
   add(listener: WatchListener): Watch {

@@ -3,7 +3,11 @@ import type { NodeRecord } from './node-record.js';
 
 /** A node's standing announcement, kept alive by heartbeats until it is withdrawn. */
 export interface Announcement {
-  /** Replaces the announced metadata: written at once, then with every heartbeat. */
+  /**
+   * Replaces the announced metadata: written at once, then with every heartbeat. Does not reject for a registry that is
+   * away: they are written when it is back. Rejects with INVALID_ARGUMENT for what is no JSON, and with
+   * FAILED_PRECONDITION after {@link withdraw}.
+   */
   update(metadata: Readonly<Record<string, unknown>>): Promise<void>;
   /** Takes the record out of the registry and ends the heartbeats. Idempotent; never rejects for a registry that is away. */
   withdraw(): Promise<void>;
@@ -53,7 +57,7 @@ export const REGISTRY_DEFAULTS: RegistryTimings = {
 
 /** A store of node records: Redis, a shared directory, or the memory of one process. */
 export interface ServiceRegistry {
-  /** The URL this registry was made from, without user name and password. */
+  /** For messages: where this registry is, as a URL without user name and password. */
   readonly url: string;
   readonly status: RegistryStatus;
   /**

@@ -8,7 +8,7 @@ import { Redis } from 'ioredis';
 import { toRecordJson } from '../../lib/registry/node-record.js';
 import type { RedisSettings } from '../../lib/registry/redis/redis-target.js';
 import { freePort, redisBinary, RedisServer, type RedisServerOptions } from '../support/redis-server.js';
-import { eventually, FAST, newRecord, pause, Registries, see } from './registry-fixture.js';
+import { eventually, FAST, newRecord, ONE_BEAT_MS, pause, Registries, see } from './registry-fixture.js';
 
 const registries = new Registries();
 const cleanUps: (() => unknown)[] = [];
@@ -37,10 +37,10 @@ async function roundTrip(url: string, redis: RedisSettings): Promise<void> {
   await seen.watch.ready;
   const record = newRecord({ metadata: { zone: 'a' } });
   const announcement = await a.announce(record);
-  await seen.waitFor([record.id], 1.2 * FAST.heartbeatIntervalMs + 50);
+  await seen.waitFor([record.id], ONE_BEAT_MS);
   await pause(2 * FAST.ttlMs);
   await announcement.withdraw();
-  await seen.waitFor([], 1.2 * FAST.heartbeatIntervalMs + 50);
+  await seen.waitFor([], ONE_BEAT_MS);
   expect(seen.history).toEqual([[], [record.id], []]);
 }
 

@@ -9,7 +9,7 @@ import { toRecordJson } from '../../lib/registry/node-record.js';
 import { SYSTEM_CLOCK, type RegistryClock } from '../../lib/registry/registry-clock.js';
 import type { ServiceRegistry } from '../../lib/registry/registry.js';
 import { freePort, RedisServer, type RedisServerOptions } from '../support/redis-server.js';
-import { eventually, FAST, newRecord, pause, Registries, see } from './registry-fixture.js';
+import { eventually, FAST, newRecord, ONE_BEAT_MS, pause, Registries, see } from './registry-fixture.js';
 
 const registries = new Registries();
 const { logger } = registries;
@@ -195,7 +195,7 @@ describe('Redis lost during the run', () => {
     const redis = client(server.url);
     await eventually(async () => {
       expect(await redis.get(`mesh:service:orders:${first.id}`)).toBe(toRecordJson(first));
-    }, 1.5 * FAST.heartbeatIntervalMs);
+    }, ONE_BEAT_MS);
     await eventually(() => expect([a, b].map(isStale)).toEqual([false, false]));
     await pause(2 * FAST.ttlMs);
     expect(seen.history).toHaveLength(told);
@@ -362,6 +362,6 @@ describe('a flushed Redis', () => {
     const deaf = see(registries.open(server.url.replace('redis://', 'redis://quiet:pw@')));
     await eventually(() => expect(deaf.nodes()).toHaveLength(1));
     await announcement.withdraw();
-    await deaf.waitFor([], 1.2 * FAST.heartbeatIntervalMs + 50);
+    await deaf.waitFor([], ONE_BEAT_MS);
   });
 });

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { toRecordJson } from '../../lib/registry/node-record.js';
 import { RedisServer } from '../support/redis-server.js';
-import { eventually, FAST, newRecord, pause, Registries, see } from './registry-fixture.js';
+import { eventually, FAST, newRecord, ONE_BEAT_MS, pause, Registries, see } from './registry-fixture.js';
 
 let server: RedisServer;
 let redis: Redis;
@@ -67,13 +67,10 @@ describe('an announced node in Redis', () => {
     const record = newRecord({ metadata: { zone: 'a' } });
     await registries.open(server.url).announce(record);
     await redis.flushall();
-    await eventually(
-      async () => {
-        expect(await redis.get(`mesh:service:orders:${record.id}`)).toBe(toRecordJson(record));
-        expect(await redis.zscore('mesh:index:orders', record.id)).not.toBeNull();
-      },
-      1.1 * FAST.heartbeatIntervalMs + 50,
-    );
+    await eventually(async () => {
+      expect(await redis.get(`mesh:service:orders:${record.id}`)).toBe(toRecordJson(record));
+      expect(await redis.zscore('mesh:index:orders', record.id)).not.toBeNull();
+    }, ONE_BEAT_MS);
   });
 
   it('leaves no key behind when it is withdrawn, and says so', async () => {
@@ -170,9 +167,9 @@ describe('a watch in Redis', () => {
     await seen.watch.ready;
     const record = newRecord();
     const announcement = await registries.open(url).announce(record);
-    await seen.waitFor([record.id], 1.2 * FAST.heartbeatIntervalMs + 50);
+    await seen.waitFor([record.id], ONE_BEAT_MS);
     await announcement.withdraw();
-    await seen.waitFor([], 1.2 * FAST.heartbeatIntervalMs + 50);
+    await seen.waitFor([], ONE_BEAT_MS);
     const { warnings } = registries.logger;
     expect(warnings.filter((text) => text.includes('cannot subscribe to mesh:events'))).toHaveLength(2);
     expect(warnings.filter((text) => text.includes('cannot publish on mesh:events'))).toHaveLength(1);
@@ -263,9 +260,9 @@ describe('a peer that keeps only the fixed part of the protocol', () => {
     const seen = see(registries.open(server.url));
     await seen.waitFor([leaving.id, dying.id]);
     await redis.del(`mesh:service:orders:${leaving.id}`);
-    await seen.waitFor([dying.id], 1.2 * FAST.heartbeatIntervalMs + 50);
+    await seen.waitFor([dying.id], ONE_BEAT_MS);
     await redis.pexpire(`mesh:service:orders:${dying.id}`, 50);
-    await seen.waitFor([], 50 + 1.2 * FAST.heartbeatIntervalMs + 50);
+    await seen.waitFor([], 50 + ONE_BEAT_MS);
   });
 
   it('may write no metadata', async () => {

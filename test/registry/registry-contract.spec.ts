@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MeshError } from '../../lib/protocol/mesh-error.js';
 import { RedisServer } from '../support/redis-server.js';
-import { eventually, FAST, newRecord, pause, Registries, see } from './registry-fixture.js';
+import { eventually, FAST, newRecord, ONE_BEAT_MS, pause, Registries, see } from './registry-fixture.js';
 
 let server: RedisServer;
 let directory: string;
@@ -78,7 +78,7 @@ describe.each(kinds)('a %s registry', (_kind, newUrl) => {
     const seen = see(b, service);
     await seen.waitFor([first.id, second.id]);
     await announcement.withdraw();
-    await seen.waitFor([second.id], 1.2 * FAST.heartbeatIntervalMs + 50);
+    await seen.waitFor([second.id], ONE_BEAT_MS);
     await pause(2 * FAST.heartbeatIntervalMs);
     expect(seen.history.at(-1)).toEqual([second.id]);
   });
@@ -194,7 +194,7 @@ describe.each(kinds)('a %s registry', (_kind, newUrl) => {
     const seen = see(b, service);
     await seen.waitFor([record.id]);
     await Promise.all([a.close(), a.close()]);
-    await seen.waitFor([], 1.2 * FAST.heartbeatIntervalMs + 50);
+    await seen.waitFor([], ONE_BEAT_MS);
     await expect(a.connect()).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
     await expect(a.announce(record)).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });
     await expect(announcement.update({})).rejects.toMatchObject({ code: 'FAILED_PRECONDITION' });

@@ -1,6 +1,7 @@
 /** One standing pair of connections to Redis, commands and events: made once, watched, and thrown away when it fails. */
 import { MeshError } from '../../protocol/mesh-error.js';
 import type { RegistryClock } from '../registry-clock.js';
+import { withinTime } from '../time-limit.js';
 import { commandError, connectError, reasonOf } from './redis-errors.js';
 import { EVENTS_CHANNEL } from './redis-keys.js';
 import type { RedisClient, RedisTarget } from './redis-target.js';
@@ -43,7 +44,7 @@ export class RedisLink {
     const commands = target.commands(timeoutMs);
     const link = new RedisLink(options, commands, target.subscriber(timeoutMs) ?? commands);
     try {
-      await link.within(timeoutMs, link.connect());
+      await withinTime(options.clock, timeoutMs, link.connect(), options.signal);
       link.state = 'up';
     } catch (error) {
       await link.close();
@@ -59,7 +60,7 @@ export class RedisLink {
     const { target, timeoutMs } = this.options;
     if (this.state !== 'up') throw commandError(target.url, new Error('the connection is closed'));
     try {
-      return await this.within(timeoutMs, command(this.commands));
+      return await withinTime(this.options.clock, timeoutMs, command(this.commands));
     } catch (error) {
       if (MeshError.is(error)) this.drop(error.rawMessage);
       // A replica that was promoted away: dialling again finds the master.
@@ -111,7 +112,7 @@ export class RedisLink {
   private pingLater(): void {
     this.cancelPing = this.options.clock.setTimer(this.options.pingEveryMs, () => {
       const pings = [...this.clients()].map((client) => client.ping());
-      this.within(this.options.timeoutMs, Promise.all(pings)).then(
+      withinTime(this.options.clock, this.options.timeoutMs, Promise.all(pings)).then(
         () => {
           if (this.state === 'up') this.pingLater();
         },
@@ -122,22 +123,6 @@ export class RedisLink {
 
   private clients(): Set<RedisClient> {
     return new Set([this.commands, this.subscriber]);
-  }
-
-  /** What `work` gives, unless it takes longer than `limitMs` or connecting is aborted. */
-  private within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-    const { clock, signal } = this.options;
-    return new Promise<T>((resolve, reject) => {
-      const fail = (why: string) => () => reject(new MeshError('UNAVAILABLE', why, { delivery: 'not-sent' }));
-      const cancelTimer = clock.setTimer(limitMs, fail(`no answer within ${limitMs} ms (registryTimeoutMs)`));
-      const onAbort = fail('it was closed');
-      signal.addEventListener('abort', onAbort);
-      if (signal.aborted && this.state === 'opening') onAbort();
-      void work.then(resolve, reject).finally(() => {
-        cancelTimer();
-        signal.removeEventListener('abort', onAbort);
-      });
-    });
   }
 }
 
