@@ -53,6 +53,7 @@ class Channel:
         self._over = False
         self._closed_here = False
         self._error: Optional[MeshError] = None
+        self._broken: Optional[MeshError] = None
         self.on_over: Callable[[Channel], None] = lambda channel: None
 
     async def send(self, value: Any) -> None:
@@ -60,8 +61,8 @@ class Channel:
         payload = encode_json(value, self._max, "the message")
         if self._closed_here or self._stream.ending:
             raise MeshError("FAILED_PRECONDITION", "send() after end() or close()", delivery="not-sent")
-        if self._error is not None:
-            raise self._error
+        if self._broken is not None:
+            raise self._broken
         self._stream.write(frame_header(len(payload)), payload)
         await self._stream.drain()
 
@@ -69,8 +70,8 @@ class Channel:
         """Half-close: the other side's iteration ends after what was sent. Receiving goes on."""
         self._stream.end()
 
-    async def close(self) -> None:
-        """Ends both directions: what was sent is delivered, what still arrives is dropped."""
+    async def close(self, timeout: Optional[float] = 30.0) -> None:
+        """Ends both directions: what was sent is delivered, for `timeout` seconds at most; what arrives is dropped."""
         if self._closed_here:
             return
         self._closed_here = True
@@ -78,7 +79,10 @@ class Channel:
             self._stream.release(self._values.popleft()[1])
         self.finish(None)
         self._stream.end()
-        await self._stream.drain(below=0)
+        try:
+            await asyncio.wait_for(self._stream.drain(below=0), timeout)
+        except asyncio.TimeoutError:
+            log.warning("channel %r with %s was closed with messages unsent", self.name, self.peer.service)
         if not self._stream.closed:
             self._stream.connection.flush()  # END_STREAM first, so that what was sent counts as complete
             self._stream.reset(h2.errors.ErrorCodes.NO_ERROR)
@@ -92,6 +96,8 @@ class Channel:
                 if self._error is not None:
                     raise self._error
                 raise StopAsyncIteration
+            if self._waiter is not None and not self._waiter.done():
+                raise RuntimeError("the channel is being read by another task already")
             self._waiter = asyncio.get_event_loop().create_future()
             await self._waiter
         value, size = self._values.popleft()
@@ -108,15 +114,20 @@ class Channel:
             self._wake()
 
     def finish(self, error: Optional[MeshError]) -> None:
-        """Nothing more will arrive: the end, or the error that the next read and send raise."""
-        if not self._over or (error is not None and not self._closed_here):
+        """Nothing more will arrive: the end, or the error that the next read raises."""
+        if not self._over:
             self._over = True
-            self._error = self._error or error
+            self._error = error
             self._wake()
+
+    def closed(self, error: Optional[MeshError]) -> None:
+        """The stream is over; after a clean end only sending can still fail."""
+        self._broken = self._broken or error
+        self.finish(error)
 
     def abort(self, error: MeshError) -> None:
         """Ends both directions at once because of a fault."""
-        self.finish(error)
+        self.closed(error)
         self._stream.reset(h2.errors.ErrorCodes.INTERNAL_ERROR, error)
 
     def _wake(self) -> None:
@@ -157,7 +168,7 @@ class RawSink(Sink):
         self._channel.finish(None)
 
     def on_closed(self, error: Optional[MeshError]) -> None:
-        self._channel.finish(error)
+        self._channel.closed(error)
         self._channel.on_over(self._channel)
 
     def _warn(self, message: str) -> None:

@@ -117,6 +117,8 @@ class Connection(asyncio.Protocol):
         self._schedule_flush()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
+        if self._transport is not None:
+            self._transport.close()  # TLS transports before Python 3.11 do not note by themselves that they are closed
         reason = f"the connection to {self.address} was lost" + (f": {exc}" if exc else "")
         self._over(self.error or unavailable(reason, "unknown"))
 

@@ -15,6 +15,8 @@ log = logging.getLogger("nestjs_mesh")
 
 #: Calls and events of one channel that may be running at once; more are refused.
 MAX_RUNNING = 10_000
+#: JavaScript's largest exact integer.
+MAX_TIMEOUT_MS = 2**53 - 1
 
 
 class _Run:
@@ -94,8 +96,8 @@ class Executor:
         timeout = packet.get("timeout")
         if timeout is None or not self._peer.extended:
             return
-        if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
-            message = f"timeout must be a number of milliseconds; got {timeout!r}"
+        if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout > MAX_TIMEOUT_MS:
+            message = f"timeout must be a number of milliseconds up to {MAX_TIMEOUT_MS}; got {str(timeout)[:100]!r}"
             raise MeshError("INVALID_ARGUMENT", message, delivery="refused")
         if timeout <= 0:
             raise MeshError("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived", delivery="refused")

@@ -142,7 +142,7 @@ class PacketChannel(Sink):
         self.executor.stop()
         self._fail_calls(error or unavailable(f"the channel to {self.peer.service} was closed", "unknown"))
         if self._raw is not None:
-            self._raw.finish(error)
+            self._raw.closed(error)
 
     # --- the default raw channel on this stream ---
 
@@ -157,7 +157,7 @@ class PacketChannel(Sink):
         """The default raw handler is through; a stream that carried nothing else is over with it."""
         self._raw_running = False
         if self._raw is not None and not self.packets_seen and not self._calls:
-            await self._raw.close()
+            await self._raw.close(timeout=None)
         else:
             self._end_when_idle()
 

@@ -133,6 +133,9 @@ class Peer:
         if self._server is not None:
             self._server.close()
         await self._drain(until)
+        for session in self._router.sessions:
+            for packets in session.packet_channels:
+                packets.stream.end()
         channels = [asyncio.ensure_future(channel.close()) for channel in list(self._core.channels)]
         if channels:
             await asyncio.wait(channels, timeout=max(0.05, until - time.monotonic()))

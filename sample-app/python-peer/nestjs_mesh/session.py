@@ -86,6 +86,8 @@ class Session:
         """Connects to a node; MeshError (`not-sent`) when that fails."""
         session = Session(core, record)
         await dial(session.connection, record.host, record.port, tls)
+        if session.connection.error is not None:  # lost again before anybody could note it
+            raise unavailable(session.connection.error.message, "not-sent")
         return session
 
     # --- channels that this side opens ---
@@ -227,7 +229,7 @@ class Session:
                 log.error("the handler of channel %r failed", channel.name, exc_info=error)
                 channel.abort(MeshError("INTERNAL", "the channel's handler failed"))
             if packets is None:
-                await channel.close()
+                await channel.close(timeout=None)
             else:
                 await packets.raw_done()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import signal
 import uuid
@@ -19,23 +20,19 @@ import h2.connection
 import h2.events
 import redis.asyncio
 
-
-def say(*words: Any) -> None:
-    print(*words, flush=True)
+say = functools.partial(print, flush=True)
 
 
 class Part1(asyncio.Protocol):
     """One connection. Small messages and default windows, as a first implementation would have it."""
 
     def __init__(self, service: str, dialled: bool, messages: int) -> None:
-        self.service = service
-        self.dialled = dialled
-        self.messages = messages
+        self.service, self.dialled, self.messages = service, dialled, messages
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=dialled, header_encoding="utf-8"))
         self.buffers: Dict[int, bytes] = {}
         self.waiting: Dict[int, bytes] = {}
         self.ended: Dict[int, bool] = {}
-        self.done = asyncio.get_event_loop().create_future()
+        self.done = asyncio.Event()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -46,7 +43,7 @@ class Part1(asyncio.Protocol):
             self.buffers[1] = b""
             for number in range(self.messages):
                 self.send(1, {"text": f"Message from Part1 #{number}"})
-            self.end(1)
+            self.ended[1] = False
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -64,27 +61,24 @@ class Part1(asyncio.Protocol):
                 self.read(event.stream_id, event.data)
             elif isinstance(event, h2.events.StreamEnded):
                 say("end")
-                self.end(event.stream_id)
-                if self.dialled and not self.done.done():
-                    self.done.set_result(None)
+                self.ended.setdefault(event.stream_id, False)
+                self.done.set()
         self.flush()
 
     def connection_lost(self, exc: Any) -> None:
-        if not self.done.done():
-            self.done.set_result(None)
+        self.done.set()
 
     def read(self, stream: int, data: bytes) -> None:
         self.buffers[stream] += data
         while len(self.buffers[stream]) >= 4:
-            length = int.from_bytes(self.buffers[stream][:4], "big")
-            if len(self.buffers[stream]) < 4 + length:
+            end = 4 + int.from_bytes(self.buffers[stream][:4], "big")
+            if len(self.buffers[stream]) < end:
                 return
-            message = json.loads(self.buffers[stream][4 : 4 + length])
-            self.buffers[stream] = self.buffers[stream][4 + length :]
+            message = json.loads(self.buffers[stream][4:end])
+            self.buffers[stream] = self.buffers[stream][end:]
             say("frame", json.dumps(message))
-            if isinstance(message, dict) and "pattern" in message and "id" in message:
-                if message["pattern"] == "echo":
-                    self.send(stream, {"response": message.get("data"), "isDisposed": True, "id": message["id"]})
+            if isinstance(message, dict) and message.get("pattern") == "echo" and "id" in message:
+                self.send(stream, {"response": message.get("data"), "isDisposed": True, "id": message["id"]})
             elif not self.dialled:
                 self.send(stream, message)
 
@@ -92,15 +86,10 @@ class Part1(asyncio.Protocol):
         payload = json.dumps(message).encode()
         self.waiting[stream] = self.waiting.get(stream, b"") + len(payload).to_bytes(4, "big") + payload
 
-    def end(self, stream: int) -> None:
-        self.ended.setdefault(stream, False)
-
     def flush(self) -> None:
         for stream, data in list(self.waiting.items()):
-            while data:
-                size = min(len(data), self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
-                if size <= 0:
-                    break
+            room = self.h2.max_outbound_frame_size
+            while size := max(0, min(len(data), self.h2.local_flow_control_window(stream), room)):
                 self.h2.send_data(stream, data[:size])
                 data = data[size:]
             self.waiting[stream] = data
@@ -116,25 +105,22 @@ async def find(registry: Any, target: str) -> Dict[str, Any]:
         async for key in registry.scan_iter(f"mesh:service:{target}:*"):
             value = await registry.get(key)
             if value:
-                record: Dict[str, Any] = json.loads(value)
-                return record
+                return dict(json.loads(value))
         await asyncio.sleep(0.2)  # part 1 has no hints: it looks again until the service is there
 
 
 async def serve(options: argparse.Namespace, registry: Any, stopped: asyncio.Event) -> None:
     loop = asyncio.get_event_loop()
-    server = await loop.create_server(lambda: Part1(options.service, False, 0), "127.0.0.1", options.port)
-    port = server.sockets[0].getsockname()[1]
-    node_id = str(uuid.uuid4())
+    server = await loop.create_server(lambda: Part1(options.service, False, 0), "127.0.0.1", 0)
+    port, node_id = server.sockets[0].getsockname()[1], str(uuid.uuid4())
     key = f"mesh:service:{options.service}:{node_id}"
     record = {"id": node_id, "service_name": options.service, "host": "127.0.0.1", "port": port}
     await registry.set(key, json.dumps(record), ex=10)
     say("ready", port)
-    while not stopped.is_set():
-        try:
-            await asyncio.wait_for(stopped.wait(), 2)
-        except asyncio.TimeoutError:
-            await registry.set(key, json.dumps(record), ex=10)
+    stop = asyncio.ensure_future(stopped.wait())
+    while not stop.done():
+        await asyncio.wait({stop}, timeout=2)
+        await registry.set(key, json.dumps(record), ex=10)
     await registry.delete(key)
     server.close()
 
@@ -143,19 +129,17 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--registry", required=True)
     parser.add_argument("--service", required=True)
-    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--dial", metavar="TARGET")
     parser.add_argument("--messages", type=int, default=3)
-    options = parser.parse_args()
+    options, stopped = parser.parse_args(), asyncio.Event()
     registry: Any = redis.asyncio.Redis.from_url(options.registry)
-    stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_event_loop().add_signal_handler(number, stopped.set)
     if options.dial:
         node = await find(registry, options.dial)
         peer = Part1(options.service, True, options.messages)
         await asyncio.get_event_loop().create_connection(lambda: peer, node["host"], node["port"])
-        await peer.done
+        await peer.done.wait()
     else:
         await serve(options, registry, stopped)
     await getattr(registry, "aclose", registry.close)()

@@ -179,3 +179,23 @@ def test_a_frame_that_is_no_packet_reaches_the_default_handler_of_a_packet_chann
             assert await client.expect(1) == [{"got": [1, 2]}]
 
     run(test())
+
+
+def test_a_handler_that_returns_early_ends_the_channel_without_losing_what_it_sent(files: str) -> None:
+    async def test() -> None:
+        a = Peer("a", files)
+
+        @a.channel("burst")
+        async def burst(channel: Channel) -> None:
+            for number in range(5000):
+                await channel.send({"n": number, "pad": "x" * 1000})
+
+        async with a, Peer("b", files) as b:
+            channel = await b.open_channel("a", "burst")
+            # Lets everything arrive before the first read: the end must still be an end, not the reset behind it.
+            await asyncio.sleep(0.5)
+            assert [message["n"] async for message in channel] == list(range(5000))
+            with pytest.raises(MeshError):
+                await channel.send("nobody reads this")
+
+    run(test())
