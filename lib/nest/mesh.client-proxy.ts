@@ -218,12 +218,15 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
   protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
     const { target, event } = this.outbound(packet);
     const observer = new PublishObserver(callback);
-    const call = this.binding.holder.node.request(target, event, observer);
     const { signal } = this.binding.call;
+    if (signal?.aborted === true) {
+      observer.onFailure(abortError(signal).withDelivery('not-sent').at({ pattern: event.route }));
+      return () => undefined;
+    }
+    const call = this.binding.holder.node.request(target, event, observer);
     if (signal === undefined) return () => call.cancel();
     const abort = (): void => call.fail(abortError(signal), true);
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
+    signal.addEventListener('abort', abort, { once: true });
     return () => {
       signal.removeEventListener('abort', abort);
       call.cancel();

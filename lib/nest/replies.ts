@@ -1,11 +1,15 @@
 /** What a handler gives back, as the packets of an answer: exactly one terminal packet, after every value and in order. */
 import { RpcException } from '@nestjs/microservices';
+import { setImmediate } from 'node:timers/promises';
 import { isObservable, type Observable, type Observer, type Subscription } from 'rxjs';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { InboundCall } from '../transport/inbound-call.js';
 
 /** Nest's words for an error whose cause callers must not see. */
 const MASKED = { status: 'error', message: 'Internal server error' } as const;
+
+/** A generator that never waits would keep the process from everything else, the cancel of its caller included. */
+const BURST = 256;
 
 /** Told of what callers are not told. */
 export interface ReplyLogger {
@@ -165,6 +169,7 @@ async function pump(call: InboundCall, stream: Stream, logger: ReplyLogger): Pro
   const iterator =
     Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream[Symbol.iterator]();
   let over = false;
+  let sent = 0;
   const giveUp = (): void => {
     // A generator that waits ends when what it waits for does; its `finally` runs then.
     if (!over) void Promise.resolve(iterator.return?.()).catch(() => undefined);
@@ -187,6 +192,8 @@ async function pump(call: InboundCall, stream: Stream, logger: ReplyLogger): Pro
       }
       if (!call.open || !attempt(call, logger, () => call.next(result.value))) break;
       if (call.congested) await Promise.race([call.ready(), cancelled]);
+      sent += 1;
+      if (sent % BURST === 0) await setImmediate();
     }
     giveUp();
   } catch (error) {
