@@ -33,19 +33,32 @@ export class FileLookout implements StoreLookout {
   ) {}
 
   async look(): Promise<Look> {
-    const generation = await this.identify();
-    if (generation !== this.generation) this.unwatchFolder();
-    this.generation = generation;
-    // First the notices, then the files: what is written in between is noticed.
-    this.watchFolder();
-    const names = generation === '' ? [] : await readdir(this.folder);
-    const records = await Promise.all(names.map((name) => this.read(name)));
-    return { records: records.filter((record) => record !== undefined), generation };
+    let generation = await this.identify();
+    for (;;) {
+      const records = await this.list(generation);
+      const now = await this.identify();
+      if (now === generation) return { records, generation };
+      // The folder was exchanged in between: the files of one must not be taken for those of the other.
+      generation = now;
+    }
   }
 
   close(): void {
     this.closed = true;
     this.unwatchFolder();
+  }
+
+  private async list(generation: string): Promise<NodeRecord[]> {
+    if (generation !== this.generation) this.unwatchFolder();
+    this.generation = generation;
+    // First the notices, then the files: what is written in between is noticed.
+    this.watchFolder();
+    const names = await readdir(this.folder).catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw error;
+    });
+    const records = await Promise.all(names.map((name) => this.read(name)));
+    return records.filter((record) => record !== undefined);
   }
 
   /** Another folder than before: somebody removed it under living nodes, who write their records again. */
