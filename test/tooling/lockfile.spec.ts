@@ -7,7 +7,6 @@ interface Locked {
   version?: string;
   resolved?: string;
   link?: boolean;
-  link?: boolean;
   integrity?: string;
   dependencies?: Record<string, string>;
   optionalDependencies?: Record<string, string>;
