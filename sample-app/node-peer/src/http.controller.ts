@@ -54,7 +54,7 @@ export class HttpController {
 function httpError(error: unknown): unknown {
   if (!MeshError.is(error))
     return new BadGatewayException("'python-peer' failed to answer", { cause: error });
-  if (error.code === 'UNAVAILABLE') return new ServiceUnavailableException(error.message);
-  if (error.code === 'DEADLINE_EXCEEDED') return new GatewayTimeoutException(error.message);
-  return error;
+  if (error.code === 'UNAVAILABLE' || error.delivery === 'not-sent')
+    return new ServiceUnavailableException(error.message);
+  return new GatewayTimeoutException(error.message);
 }
