@@ -104,6 +104,26 @@ describe('closing a registry', () => {
     expect(log).toEqual(['open at 0', 'write 1', 'write 2', 'remove 2', 'remove 1', 'close']);
   });
 
+  it('takes a node out only after an update under way is written, which would put it back', async () => {
+    const writes: (() => void)[] = [];
+    const { log, registry } = setUp({
+      write: (record, kind) =>
+        new Promise((resolve) => writes.push(() => (log.push(`${kind} ${record.port}`), resolve()))),
+    });
+    const announcing = registry.announce(newRecord({ port: 1 }));
+    await settle();
+    writes[0]?.();
+    const announcement = await announcing;
+    const updated = announcement.update({ zone: 'b' });
+    await settle();
+    const withdrawn = announcement.withdraw();
+    await settle();
+    writes[1]?.();
+    await Promise.all([updated, withdrawn]);
+    expect(log).toEqual(['open at 0', 'join 1', 'join 1', 'remove 1']);
+    await registry.close();
+  });
+
   it('does not reject when the store fails, and says what remains', async () => {
     const { logger, registry } = setUp({ remove: () => Promise.reject(new Error('no')) });
     await registry.announce(newRecord());

@@ -288,6 +288,16 @@ describe('Redis lost during the run', () => {
     expect(seen.history).toEqual([[record.id]]);
   });
 
+  it('notices that too when it has nothing to ask and nothing to write', async () => {
+    const server = await startRedis();
+    const registry = registries.open(server.url, { timings: { registryTimeoutMs: 300 } });
+    await registry.connect();
+    server.pause();
+    await eventually(() => expect(isStale(registry)).toBe(true), 2_000);
+    server.resume();
+    await eventually(() => expect(registry.status.state).toBe('connected'));
+  });
+
   it('comes back when only the connection for events was cut', async () => {
     const server = await startRedis();
     const watcher = registries.open(server.url, { timings: { heartbeatIntervalMs: 2_000, ttlMs: 10_000 } });
