@@ -47,6 +47,11 @@ export class Directory {
     return [...this.nodes.values()];
   }
 
+  /** The packet channels that this node has opened to nodes of the service. */
+  get dialledChannels(): readonly PacketChannel[] {
+    return this.known.flatMap((node) => node.ownChannel ?? []);
+  }
+
   /** Resolves once the registry has answered for the first time. */
   get ready(): Promise<void> {
     return this.watch.ready;

@@ -2,38 +2,54 @@
 import type { PacketChannel } from '../transport/packet-channel.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 
+/** What is drained. */
+export interface Drained {
+  /** The packet channels that peers have opened; they end them when they have nothing more to send. */
+  readonly inbound: ReadonlySet<PacketChannel>;
+  /** The packet channels that this node has opened, on which peers may call back. */
+  readonly dialled: readonly PacketChannel[];
+  /** The raw channels that peers have opened. */
+  readonly raw: ReadonlySet<RawChannel>;
+}
+
+/** How a drain ended. */
+export interface DrainReport {
+  /** Calls that were under way when it began. */
+  readonly open: number;
+  /** Calls that were still under way when the time was over. */
+  readonly left: number;
+  readonly tookMs: number;
+}
+
 /** A peer that does not end its half (it may not know how) is done when nothing was open for this long. */
-const QUIET_MS = 200;
-const LOOK_EVERY_MS = 20;
+const QUIET_MS = 100;
+const LOOK_EVERY_MS = 10;
 
 /**
- * Sends drain on every channel, then `stopAccepting`, then waits until all have closed or are quiet, at the longest
- * `timeoutMs`. Raw channels are half-closed, so that their readers see an end. Resolves with the number of calls that are still open.
+ * Sends drain on every packet channel and half-closes the raw ones, so that their readers see an end; then waits until all
+ * of it has ended or is quiet, at the longest `timeoutMs`.
  */
-export async function drainChannels(
-  channels: ReadonlySet<PacketChannel>,
-  raw: ReadonlySet<RawChannel>,
-  timeoutMs: number,
-  stopAccepting: () => void,
-): Promise<number> {
-  for (const channel of channels) channel.drain();
+export async function drain(drained: Drained, timeoutMs: number): Promise<DrainReport> {
+  const { inbound, dialled, raw } = drained;
+  const began = performance.now();
+  const open = servedCalls(drained);
+  for (const channel of [...inbound, ...dialled]) channel.drain();
   for (const channel of raw) channel.end();
-  stopAccepting();
-  const giveUpAt = performance.now() + timeoutMs;
-  let quietSince = performance.now();
+  let quietSince = began;
   for (;;) {
-    if (channels.size === 0 && raw.size === 0) return 0;
     const now = performance.now();
-    const open = openCalls(channels);
-    if (open > 0 || raw.size > 0) quietSince = now;
-    if (now >= giveUpAt) return open;
-    if (now - quietSince >= QUIET_MS) return 0;
+    const left = servedCalls(drained);
+    if (left > 0 || raw.size > 0) quietSince = now;
+    const allEnded = left === 0 && raw.size === 0 && inbound.size === 0 && dialled.length === 0;
+    if (allEnded || now - quietSince >= QUIET_MS || now - began >= timeoutMs)
+      return { open, left, tookMs: now - began };
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }
 }
 
-function openCalls(channels: ReadonlySet<PacketChannel>): number {
+function servedCalls({ inbound, dialled }: Drained): number {
   let count = 0;
-  for (const channel of channels) count += channel.openCalls;
+  for (const channel of inbound) count += channel.servedCalls;
+  for (const channel of dialled) count += channel.servedCalls;
   return count;
 }

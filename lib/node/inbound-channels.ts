@@ -85,7 +85,7 @@ export class InboundChannels implements ChannelAcceptor {
       options.limits,
       `the channel from ${peer.service} (${peer.address})`,
     );
-    const channel = new PacketChannel(frames, peer, packets, options.limits, openingOf(headers));
+    const channel = new PacketChannel(frames, peer, false, packets, options.limits, openingOf(headers));
     this.packetChannels.add(channel);
     if (peer.nodeId !== undefined) this.byNode.set(peer.nodeId, channel);
     channel.start();

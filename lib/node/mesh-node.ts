@@ -15,7 +15,7 @@ import { peerOf } from '../transport/peer.js';
 import { RawChannel } from '../transport/raw-channel.js';
 import { startRawChannel } from '../transport/raw-stream.js';
 import { Directory } from './directory.js';
-import { drainChannels } from './drain.js';
+import { drain } from './drain.js';
 import type { ChannelOpening, NodeHandlers } from './handlers.js';
 import { InboundChannels } from './inbound-channels.js';
 import type { MeshOptions, ResolvedOptions } from './mesh-options.js';
@@ -295,14 +295,11 @@ export class MeshNode {
     this.announcement = undefined;
     const { listener } = this;
     if (listener === undefined) return;
-    const started = performance.now();
-    const { channels, raw } = this.inbound;
-    const open = [...channels].reduce((sum, channel) => sum + channel.openCalls, 0);
-    const left = await drainChannels(channels, raw, drainTimeoutMs, () => listener.stopAccepting());
-    if (open > 0)
-      logger.log(
-        `drained ${open - left} of ${open} open calls in ${Math.round(performance.now() - started)} ms`,
-      );
+    listener.stopAccepting();
+    const { channels: inbound, raw } = this.inbound;
+    const dialled = [...this.directories.values()].flatMap((directory) => directory.dialledChannels);
+    const { open, left, tookMs } = await drain({ inbound, raw, dialled }, drainTimeoutMs);
+    if (open > 0) logger.log(`drained ${open - left} of ${open} calls in ${Math.round(tookMs)} ms`);
     this.listener = undefined;
     await listener.close();
   }

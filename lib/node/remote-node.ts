@@ -57,6 +57,11 @@ export class RemoteNode implements Candidate {
     return addressOf(this.current.host, this.current.port);
   }
 
+  /** The channel that this side has opened, on which the node may call us back. */
+  get ownChannel(): PacketChannel | undefined {
+    return this.dialled;
+  }
+
   /** A channel that takes calls now. */
   get channel(): PacketChannel | undefined {
     if (this.dialled?.usable === true) return this.dialled;
@@ -82,7 +87,9 @@ export class RemoteNode implements Candidate {
     if (!moved) return;
     this.clearBackoff();
     this.failures = 0;
-    void this.session?.close();
+    const { dialled } = this;
+    this.session = this.dialled = undefined;
+    dialled?.onIdle(() => dialled.close());
   }
 
   /** The peer dialled us: its channel serves our calls too. */
@@ -141,7 +148,7 @@ export class RemoteNode implements Candidate {
         options.limits,
         `the channel to ${this.current.service} (${session.address})`,
       );
-      const channel = new PacketChannel(frames, peer, packets, options.limits, openingOf(headers));
+      const channel = new PacketChannel(frames, peer, true, packets, options.limits, openingOf(headers));
       channel.start();
       this.dialled = channel;
     } catch (error) {

@@ -49,6 +49,7 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
   private nextId = 1;
   private raw: RawChannel | undefined;
   private peerDrains = false;
+  private retired = false;
   private closed = false;
   private idleListeners: (() => void)[] = [];
   private settleClosed: () => void = () => undefined;
@@ -61,6 +62,8 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
     private readonly frames: FrameStream,
     /** The node at the other end. */
     readonly peer: Peer,
+    /** True when this node opened the channel. */
+    readonly dialled: boolean,
     private readonly handler: PacketHandler,
     private readonly limits: WireLimits,
     /** What the headers of the stream said beside the peer itself. */
@@ -77,7 +80,12 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
 
   /** True while new calls may be sent on it. */
   get usable(): boolean {
-    return !this.closed && !this.peerDrains && this.frames.writable;
+    return !this.closed && !this.peerDrains && !this.retired && this.frames.writable;
+  }
+
+  /** Calls of the peer that are being answered. */
+  get servedCalls(): number {
+    return this.inbound.size;
   }
 
   /** Calls and handlers under way. */
@@ -118,8 +126,12 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
     this.frames.send(this.codec.encode(packet));
   }
 
-  /** Asks the peer to send nothing new; what is open goes on. Says nothing to a peer that knows part 1 only. */
+  /**
+   * Asks the peer to send nothing new; what is open goes on. Says nothing to a peer that knows part 1 only. A channel that the
+   * peer has opened takes no new calls of ours either, since the peer ends it once it is idle.
+   */
   drain(): void {
+    if (!this.dialled) this.retired = true;
     if (this.closed || this.peer.plain || !this.frames.writable) return;
     this.frames.send(this.codec.encode({ drain: true }));
   }
@@ -263,8 +275,8 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
     if (this.peerDrains) return;
     this.peerDrains = true;
     this.handler.onDrain(this);
-    // The end of our half tells the peer that nothing more was on its way.
-    this.onIdle(() => this.frames.end());
+    // The end of our half tells the peer that nothing more was on its way. Who opened the channel may go on using it.
+    if (this.dialled) this.onIdle(() => this.frames.end());
   }
 
   private onResponse(packet: ResponsePacket): void {
