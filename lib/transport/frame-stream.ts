@@ -1,10 +1,11 @@
 /** One HTTP/2 stream as a stream of frames: what is ready in one turn leaves in one write, with backpressure both ways. */
-import { constants, type Http2Stream } from 'node:http2';
+import { constants, type Http2Session, type Http2Stream } from 'node:http2';
 import { encodeFrames, exceeds, payloadBytes, type FramePayload } from '../protocol/frame.js';
 import { FrameDecoder, type FrameSink } from '../protocol/frame-decoder.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { brokenError, resetError } from './node-errors.js';
+import { resetCodeOf, resetStream } from './reset.js';
 
 /** Who reads a frame stream. */
 export interface FrameReader extends FrameSink {
@@ -37,6 +38,10 @@ export class FrameStream {
   private waiting: { resolve: () => void; reject: (error: MeshError) => void }[] = [];
   private stallTimer: NodeJS.Timeout | undefined;
   private lastByteAt = 0;
+  private inputEnded = false;
+  private endedHere = false;
+  /** Kept, since a stream that has closed no longer knows it. */
+  private readonly session: Http2Session | undefined;
 
   constructor(
     private readonly stream: Http2Stream,
@@ -44,8 +49,9 @@ export class FrameStream {
     /** How errors name this stream, for example `the channel to orders (10.0.0.7:4100)`. */
     readonly name: string,
   ) {
+    this.session = stream.session;
     // A stream that breaks before start() must not take the process down.
-    stream.on('error', this.onStreamError);
+    stream.on('error', ignore);
   }
 
   /** Begins to read. */
@@ -55,6 +61,8 @@ export class FrameStream {
     this.decoder = decoder;
     const { stream } = this;
     stream.on('drain', this.onDrain);
+    // After the last write there is no 'drain' any more.
+    stream.once('finish', this.releaseWaiting);
     stream.once('close', this.onStreamClose);
     if (stream.destroyed) {
       process.nextTick(this.onStreamClose);
@@ -70,12 +78,15 @@ export class FrameStream {
       if (decoder.incomplete) this.watchForStall();
     });
     stream.once('end', () => {
+      // Node also says 'end' for a stream that was reset or lost; 'close' tells of that.
+      if (stream.aborted) return;
       try {
         decoder.end();
       } catch (error) {
         this.destroy(MeshError.from(error, 'DATA_LOSS'));
         return;
       }
+      this.inputEnded = true;
       if (!this.closed) reader.onEnd();
     });
   }
@@ -140,6 +151,7 @@ export class FrameStream {
 
   /** Reads on. */
   resume(): void {
+    this.lastByteAt = performance.now();
     if (!this.stream.destroyed) this.stream.resume();
   }
 
@@ -158,13 +170,16 @@ export class FrameStream {
     if (this.closed) return;
     this.failure ??= error;
     this.decoder?.stop();
+    if (error !== undefined) {
+      resetStream(this.stream, resetCodeOf(error.code));
+      return;
+    }
+    this.endedHere = true;
     // In order means that what was sent before still leaves.
-    if (error === undefined) this.flush();
-    const code = error === undefined ? constants.NGHTTP2_NO_ERROR : resetCodeOf(error);
-    this.stream.close(code);
+    this.flush();
+    this.stream.close(constants.NGHTTP2_NO_ERROR);
     // close() waits for both halves; what the peer still sends is of no interest.
     this.stream.resume();
-    if (error !== undefined) this.stream.destroy();
   }
 
   private readonly flush = (): void => {
@@ -188,14 +203,14 @@ export class FrameStream {
 
   private readonly onDrain = (): void => {
     this.flush();
+    this.releaseWaiting();
+  };
+
+  private readonly releaseWaiting = (): void => {
     if (this.waiting.length === 0 || this.congested) return;
     const waiting = this.waiting;
     this.waiting = [];
     for (const waiter of waiting) waiter.resolve();
-  };
-
-  private readonly onStreamError = (error: unknown): void => {
-    this.failure ??= brokenError(error, this.name);
   };
 
   private readonly onStreamClose = (): void => {
@@ -204,19 +219,23 @@ export class FrameStream {
     clearTimeout(this.stallTimer);
     this.queue = [];
     this.queuedBytes = 0;
-    const { stream } = this;
-    const lost = stream.session === undefined || stream.session.destroyed;
-    const error =
-      this.failure ??
-      (lost && stream.rstCode !== constants.NGHTTP2_NO_ERROR
-        ? brokenError(undefined, this.name)
-        : resetError(stream.rstCode ?? constants.NGHTTP2_NO_ERROR, this.name));
+    const error = this.failure ?? this.endError();
     const waiting = this.waiting;
     this.waiting = [];
     for (const waiter of waiting)
       waiter.reject(error ?? new MeshError('UNAVAILABLE', `${this.name} is closed`));
     this.reader?.onClose(error);
   };
+
+  /** Why the stream ended when nobody said so here; `undefined` when that was in order. */
+  private endError(): MeshError | undefined {
+    const { stream, session } = this;
+    if (this.endedHere) return undefined;
+    const rstCode = stream.rstCode ?? constants.NGHTTP2_NO_ERROR;
+    const inOrder = rstCode === constants.NGHTTP2_NO_ERROR && this.ending && this.inputEnded;
+    if (!inOrder && session?.destroyed !== false) return brokenError(undefined, this.name);
+    return resetError(rstCode, this.name);
+  }
 
   /** One timer at most, and only while a frame is incomplete. */
   private watchForStall(): void {
@@ -230,9 +249,10 @@ export class FrameStream {
     this.stallTimer = undefined;
     if (this.closed || this.decoder?.incomplete !== true) return;
     const limit = this.limits.incompleteFrameTimeoutMs;
-    const still = performance.now() - this.lastByteAt;
     // Paused reading stands still by our own wish.
-    if (still < limit || this.stream.isPaused()) {
+    if (this.stream.isPaused()) this.lastByteAt = performance.now();
+    const still = performance.now() - this.lastByteAt;
+    if (still < limit) {
       this.stallTimer = setTimeout(this.checkStall, Math.max(1, limit - still)).unref();
       return;
     }
@@ -245,16 +265,6 @@ export class FrameStream {
   };
 }
 
-function resetCodeOf(error: MeshError): number {
-  switch (error.code) {
-    case 'CANCELLED':
-      return constants.NGHTTP2_CANCEL;
-    case 'RESOURCE_EXHAUSTED':
-      return constants.NGHTTP2_ENHANCE_YOUR_CALM;
-    case 'DATA_LOSS':
-    case 'INVALID_ARGUMENT':
-      return constants.NGHTTP2_PROTOCOL_ERROR;
-    default:
-      return constants.NGHTTP2_INTERNAL_ERROR;
-  }
+function ignore(): void {
+  // 'close' follows, and tells more.
 }

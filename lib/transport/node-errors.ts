@@ -7,7 +7,7 @@ import { MeshError, type Delivery } from '../protocol/mesh-error.js';
 export function connectError(error: unknown, address: string): MeshError {
   if (MeshError.is(error)) return error;
   const code = codeOf(error);
-  const reason = error instanceof Error ? error.message || code : String(error);
+  const reason = reasonOf(error) ?? String(error);
   const hint = isTlsFault(code, reason) ? '; check the `tls` options of both sides' : '';
   return new MeshError('UNAVAILABLE', `cannot connect to ${address}: ${reason}${hint}`, {
     delivery: 'not-sent',
@@ -20,7 +20,7 @@ export function connectError(error: unknown, address: string): MeshError {
 export function brokenError(error: unknown, what: string, delivery: Delivery = 'unknown'): MeshError {
   if (MeshError.is(error)) return error;
   const code = codeOf(error);
-  const reason = error instanceof Error ? error.message || code : undefined;
+  const reason = reasonOf(error);
   return new MeshError(
     'UNAVAILABLE',
     reason === undefined ? `${what} was lost` : `${what} was lost: ${reason}`,
@@ -82,6 +82,12 @@ function messageIn(body: string): string {
     // Not JSON: quoted as it is.
   }
   return body.slice(0, MAX_QUOTED).trim();
+}
+
+/** Not `instanceof Error`: errors of Node can come from another realm. */
+function reasonOf(error: unknown): string | undefined {
+  const message = (error as { message?: unknown } | null | undefined)?.message;
+  return typeof message === 'string' && message !== '' ? message : codeOf(error) || undefined;
 }
 
 function codeOf(error: unknown): string {
