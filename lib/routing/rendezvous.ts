@@ -6,6 +6,8 @@
  */
 import type { Candidate } from './picker.js';
 
+const { imul } = Math;
+
 /** The candidate with the highest weight for `key`; `undefined` when there is none. */
 export function rendezvous<Node extends Candidate>(
   candidates: readonly Node[],
@@ -27,14 +29,14 @@ export function rendezvous<Node extends Candidate>(
 /** FNV-1a over UTF-16 code units. */
 function hash(text: string, seed: number): number {
   let state = seed;
-  for (let at = 0; at < text.length; at += 1) state = Math.imul(state ^ text.charCodeAt(at), 0x01000193);
+  for (let at = 0; at < text.length; at += 1) state = imul(state ^ text.charCodeAt(at), 0x01000193);
   return state;
 }
 
 /** The finalizer of MurmurHash3: spreads FNV's weak high bits. */
 function mix(value: number): number {
   let state = value;
-  state = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
-  state = Math.imul(state ^ (state >>> 13), 0xc2b2ae35);
+  state = imul(state ^ (state >>> 16), 0x85ebca6b);
+  state = imul(state ^ (state >>> 13), 0xc2b2ae35);
   return (state ^ (state >>> 16)) >>> 0;
 }
