@@ -74,7 +74,7 @@ async function converse({ messages, intervalMs }, python, registry) {
   const ends = await Promise.all(peers.map((peer) => peer.stop()));
   // When one has broken the demo off, that is the reason; otherwise both must end in order.
   if (reason === undefined) faults.push(...ends.filter((fault) => fault !== undefined));
-  console.log(`\n${conversation.summary()}`);
+  if (conversation.begun) console.log(`\n${conversation.summary()}`);
   if (messages !== undefined && reason === undefined) faults.push(...conversation.faultsFor(messages));
   else if (messages === undefined) faults.push(...conversation.faults);
   if (messages !== undefined && interrupted) faults.unshift('it was interrupted');

@@ -1,4 +1,5 @@
 /** Starts the Nest half of the walkthrough: joins the mesh as `node-peer`, then talks with `python-peer`. */
+import { ConsoleLogger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { MeshServer } from 'nestjs-mesh';
 import { AppModule } from './app.module.js';
@@ -8,10 +9,8 @@ import { readSettings } from './settings.js';
 async function main(): Promise<void> {
   const { httpHost, httpPort } = readSettings();
   // Nest tells only what is wrong, so that the conversation can be read.
-  const app = await NestFactory.create(AppModule, {
-    logger: ['warn', 'error', 'fatal'],
-    abortOnError: false,
-  });
+  const logger = new ConsoleLogger({ logLevels: ['warn', 'error', 'fatal'], colors: process.stdout.isTTY });
+  const app = await NestFactory.create(AppModule, { logger, abortOnError: false });
   app.enableShutdownHooks([], { useProcessExit: true });
   app.connectMicroservice({ strategy: app.get(MeshServer) }, { inheritAppConfig: true });
   try {
