@@ -1,8 +1,8 @@
-/** What the README shows is compiled and run as a user would, against a real Redis, and prints what the README says. */
+/** What README and CONTRIBUTING show is compiled and run as a user would, against a real Redis, and prints what they say. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { MeshClientProxy } from '../../lib/index.js';
+import { MeshClientProxy, type PickerFactory } from '../../lib/index.js';
 import { RedisServer } from '../support/redis-server.js';
 import { ROOT, SnippetProject, type Running } from './snippet-project.js';
 import { snippetsOf, type Snippet } from './snippets.js';
@@ -12,6 +12,7 @@ const WRITTEN_URL = 'redis://localhost:6379';
 const COMPILE_LIMIT_MS = 120_000;
 
 const snippets = snippetsOf(README);
+const CONTRIBUTING = snippetsOf(readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8'));
 const programs = snippets.filter(({ language }) => language === 'ts' || language === 'python');
 
 let redis: RedisServer;
@@ -22,7 +23,7 @@ const here = (code: string): string => code.replaceAll(WRITTEN_URL, redis.url);
 
 function fileOf({ marks, line }: Snippet): string {
   const { file } = marks;
-  if (file === undefined) throw new Error(`README.md:${line}: a snippet without file=NAME cannot be run`);
+  if (file === undefined) throw new Error(`line ${line}: a snippet without file=NAME cannot be run`);
   return file;
 }
 
@@ -45,11 +46,12 @@ function python(): string {
   return found;
 }
 
-describe('the README', () => {
+describe('the README and CONTRIBUTING', () => {
   beforeAll(async () => {
     redis = await RedisServer.start();
     project = SnippetProject.create();
-    const files = Object.fromEntries(programs.map((snippet) => [fileOf(snippet), here(snippet.code)]));
+    const shown = [...programs, ...CONTRIBUTING.filter(({ language }) => language === 'ts')];
+    const files = Object.fromEntries(shown.map((snippet) => [fileOf(snippet), here(snippet.code)]));
     project.add(files);
     project.addTypeScript(Object.fromEntries(Object.entries(files).filter(([name]) => name.endsWith('.ts'))));
     // A service that others of the snippets call.
@@ -86,5 +88,13 @@ describe('the README', () => {
       await client.close();
     }
     expect(billing.output()).toBe('42\n');
+  });
+
+  it('shows a picker that picks', async () => {
+    const file = join(project.folder, 'random-picker.js');
+    const { randomPicker } = (await import(file)) as { randomPicker: PickerFactory };
+    const nodes = [{ id: 'a' }, { id: 'b' }];
+    expect(nodes).toContain(randomPicker(nodes, undefined).pick({}));
+    expect(randomPicker([], undefined).pick({})).toBeUndefined();
   });
 });
