@@ -68,6 +68,8 @@ interface Binding {
   readonly holder: NodeHolder;
   readonly target: Target | undefined;
   readonly call: MeshCallOptions;
+  /** The client that this one was derived from: its dispatch hook and its `serializeError` hold here as well. */
+  readonly parent?: MeshClientProxy;
 }
 
 /**
@@ -97,7 +99,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
   to(target: string | ServiceTarget): MeshClientProxy {
     const wanted = typeof target === 'string' ? { service: target } : target;
     checkTarget(wanted);
-    return bound({ ...this.binding, target: wanted });
+    return this.derive({ target: wanted });
   }
 
   /** The same client with other options for its calls. */
@@ -106,7 +108,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
     const timeoutMs = options.timeoutMs === undefined ? call.timeoutMs : checkTimeoutMs(options.timeoutMs);
     const metadata =
       options.metadata === undefined ? call.metadata : { ...call.metadata, ...options.metadata };
-    return bound({ ...this.binding, call: { timeoutMs, metadata, signal: options.signal ?? call.signal } });
+    return this.derive({ call: { timeoutMs, metadata, signal: options.signal ?? call.signal } });
   }
 
   // --- Nest's ClientProxy
@@ -131,9 +133,17 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
 
   override emit<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
-    const source = defer(() => this.dispatchEvent<TResult>(this.createPacket(pattern, data)));
+    const source = defer(async () => {
+      try {
+        return await this.dispatchEvent<TResult>(this.createPacket(pattern, data));
+      } catch (error) {
+        // Nobody need subscribe to an event.
+        const reason = error instanceof Error ? error.message : String(error);
+        this.logger.error(`the event ${safeString(pattern)} was lost: ${reason}`);
+        throw error;
+      }
+    });
     const hot = connectable(source, { connector: () => new Subject<TResult>(), resetOnDisconnect: false });
-    // Also without a subscriber an event that was lost is told, by dispatchEvent.
     hot.connect();
     return hot;
   }
@@ -234,16 +244,33 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
   }
 
   protected override async dispatchEvent<T>(packet: ReadPacket): Promise<T> {
-    try {
-      const { target, event } = this.outbound(packet);
-      await this.binding.holder.node.emit(target, event);
-    } catch (error) {
-      this.logger.error(
-        `the event ${safeString(packet.pattern)} was lost: ${error instanceof Error ? error.message : String(error)}`,
-      );
-      throw error;
-    }
+    const { target, event } = this.outbound(packet);
+    await this.binding.holder.node.emit(target, event);
     return undefined as T;
+  }
+
+  protected override createPacket<TInput>(pattern: unknown, data: TInput): ReadPacket {
+    const packet = { pattern, data };
+    this.hook?.(packet);
+    return packet;
+  }
+
+  protected override serializeError(error: unknown): unknown {
+    const { parent } = this.binding;
+    return parent === undefined ? error : parent.serializeError(error);
+  }
+
+  protected override serializeResponse(response: unknown): unknown {
+    const { parent } = this.binding;
+    return parent === undefined ? response : parent.serializeResponse(response);
+  }
+
+  private get hook(): ((packet: ReadPacket) => void) | undefined {
+    return this.onDispatchHook ?? this.binding.parent?.hook;
+  }
+
+  private derive(change: Partial<Binding>): MeshClientProxy {
+    return bound({ ...this.binding, ...change, parent: this });
   }
 
   /** What is sent for a packet: the record of the call, the options of the client, and those of the node, in this order. */
