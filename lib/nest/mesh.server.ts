@@ -7,7 +7,6 @@ import {
   type MsPattern,
 } from '@nestjs/microservices';
 import { NO_EVENT_HANDLER, NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
-import { isObservable } from 'rxjs';
 import { MeshNode } from '../node/mesh-node.js';
 import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
 import type { MeshOptions } from '../node/mesh-options.js';
@@ -24,7 +23,9 @@ import { meshLogger } from './mesh.logger.js';
 import type { MeshEvents, MeshStatus } from './mesh.status.js';
 import { statusOf } from './mesh.status.js';
 import { MESH_TRANSPORT } from './mesh.tokens.js';
-import { isStream, reply, replyFailure } from './replies.js';
+import { runEvent } from './events.js';
+import { guard, isPromiseLike } from './foreign.js';
+import { reply, replyFailure } from './replies.js';
 import { asRoute } from './route.js';
 
 const doNothing = (): void => undefined;
@@ -42,9 +43,8 @@ export class MeshServer
   private readonly node: MeshNode;
   private readonly ownsNode: boolean;
   private readonly requests = new Map<string, MessageHandler>();
-  private readonly events = new Map<string, MessageHandler>();
+  private readonly events = new Map<string, MessageHandler[]>();
   private readonly channels = new Map<string | undefined, MessageHandler>();
-  private readonly eventTails = new Map<string, MessageHandler>();
   private hooked = false;
   /** Resolves when the application is ready; `undefined` when nobody tells, as without `MeshModule`. */
   private gate: Promise<void> | undefined;
@@ -114,7 +114,13 @@ export class MeshServer
 
   override setOnProcessingEndHook(hook: Parameters<Server['setOnProcessingEndHook']>[0]): void {
     this.hooked = true;
-    super.setOnProcessingEndHook(hook);
+    // It belongs to a tool, and runs where nothing catches what it throws.
+    super.setOnProcessingEndHook((transport, context) => {
+      guard(
+        () => hook(transport, context),
+        (error) => this.logger.error(error),
+      );
+    });
   }
 
   /** Keeps calls and events of the same pattern apart, where Nest's own map lets one hide the other. */
@@ -131,10 +137,9 @@ export class MeshServer
     }
     const route = asRoute(this.normalizePattern(pattern));
     if (isEventHandler) {
-      const tail = this.eventTails.get(route);
-      if (tail === undefined) this.events.set(route, callback);
-      else tail.next = callback;
-      this.eventTails.set(route, callback);
+      const handlers = this.events.get(route);
+      if (handlers === undefined) this.events.set(route, [callback]);
+      else handlers.push(callback);
     } else this.requests.set(route, callback);
     callback.isEventHandler = isEventHandler;
     callback.extras = extras;
@@ -144,7 +149,7 @@ export class MeshServer
 
   /** Nest's look-up parses every pattern as JSON, which throws for plain strings; the map alone answers for those. */
   override getHandlerByPattern(pattern: string): MessageHandler | null {
-    return this.requests.get(pattern) ?? this.events.get(pattern) ?? super.getHandlerByPattern(pattern);
+    return this.messageHandlers.get(pattern) ?? super.getHandlerByPattern(pattern);
   }
 
   // --- what peers ask for
@@ -163,17 +168,19 @@ export class MeshServer
 
   onEvent(event: InboundEvent, channel: PacketChannel): void {
     const route = this.routeOf(event.pattern);
-    const handler = this.events.get(route) ?? this.requests.get(route);
-    if (handler === undefined) {
+    const handlers = this.events.get(route) ?? this.requestHandlers(route);
+    if (handlers.length === 0) {
       this.logger.error(NO_EVENT_HANDLER`${route}`);
       return;
     }
     const context = new MeshContext([new EventSource(event, channel, this.node), route]);
-    try {
-      this.runWithProcessingHooks(context, (done) => this.runEvent(handler, event.data, context, done));
-    } catch (error) {
-      this.logger.error(error);
-    }
+    guard(
+      () =>
+        this.runWithProcessingHooks(context, (done) =>
+          runEvent({ handlers, data: event.data, context }, done, this.logger),
+        ),
+      (error) => this.logger.error(error),
+    );
   }
 
   hasChannel(name: string | undefined): boolean {
@@ -220,6 +227,12 @@ export class MeshServer
     return this.getRouteFromPattern(pattern);
   }
 
+  /** An event whose pattern only a message handler has is given to that one, and the answer is dropped, as Nest does. */
+  private requestHandlers(route: string): MessageHandler[] {
+    const handler = this.requests.get(route);
+    return handler === undefined ? [] : [handler];
+  }
+
   private run(call: InboundCall, handler: MessageHandler, context: MeshContext, done: () => void): void {
     let result: unknown;
     try {
@@ -241,37 +254,19 @@ export class MeshServer
   }
 
   private handleHooked(call: InboundCall, handler: MessageHandler, context: MeshContext): void {
-    try {
-      this.runWithProcessingHooks(context, async (done) => this.run(call, handler, context, done));
-    } catch (error) {
-      replyFailure(call, error, this.logger);
-    }
+    let begun = false;
+    const begin = async (done: () => void): Promise<void> => {
+      begun = true;
+      this.run(call, handler, context, done);
+    };
+    guard(
+      () => this.runWithProcessingHooks(context, begin),
+      (error) => {
+        if (begun) this.logger.error(error);
+        else replyFailure(call, error, this.logger);
+      },
+    );
   }
-
-  /** Never rejects: what a hook does with its promise is not known. */
-  private async runEvent(
-    handler: MessageHandler,
-    data: unknown,
-    context: MeshContext,
-    done: () => void,
-  ): Promise<void> {
-    try {
-      const result: unknown = await handler(data, context);
-      if (isObservable(result)) {
-        // Nest has logged the failure of the handler already.
-        result.subscribe({ error: done, complete: done });
-        return;
-      }
-      if (isStream(result)) for await (const _ of result);
-    } catch (error) {
-      this.logger.error(error);
-    }
-    done();
-  }
-}
-
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }
 
 function immediate<T>(value: T): Promise<T> {
