@@ -55,7 +55,7 @@ export class MeshRecordBuilder<Data = unknown> {
     return this;
   }
 
-  /** How long this call may take in all, in ms; 0 = for ever. */
+  /** How long this call may wait for its answer (a stream: for its first value), in ms; 0 = for ever. */
   setTimeout(timeoutMs: number): this {
     this.timeoutMs = checkTimeoutMs(timeoutMs);
     return this;

@@ -38,7 +38,10 @@ export interface MeshOptions {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   /** TLS for listening and for dialling; all nodes of a mesh must agree on it. @default none: cleartext HTTP/2 */
   readonly tls?: MeshTlsOptions | undefined;
-  /** How long a call may take in all, in ms, finding and connecting included; 0 = for ever. @default 30_000 */
+  /**
+   * How long a call may wait for its answer, in ms, finding and connecting included; for a stream of answers, for its first
+   * value. 0 = for ever. @default 30_000
+   */
   readonly timeoutMs?: number | undefined;
   /** How long a connection may take until the peer's HTTP/2 SETTINGS have come, in ms. @default 5_000 */
   readonly connectTimeoutMs?: number | undefined;

@@ -30,6 +30,7 @@ export class InboundCall {
   readonly timeoutMs: number | undefined;
   private readonly receivedAt: number;
   private state: 'open' | 'answered' | 'cancelled' = 'open';
+  private streaming = false;
   private controller: AbortController | undefined;
   private reason: MeshError | undefined;
   /** Told once when the call is cancelled; set by who runs the handler. */
@@ -52,9 +53,9 @@ export class InboundCall {
     return this.state === 'open';
   }
 
-  /** When the caller gives up, on the clock of `performance.now()`. */
+  /** When the caller gives up, on the clock of `performance.now()`; it no longer does once a stream of answers has begun. */
   get deadline(): number | undefined {
-    return this.timeoutMs === undefined ? undefined : this.receivedAt + this.timeoutMs;
+    return this.timeoutMs === undefined || this.streaming ? undefined : this.receivedAt + this.timeoutMs;
   }
 
   /** Aborts when the caller cancels or is lost; made when first asked for. */
@@ -67,6 +68,7 @@ export class InboundCall {
   /** One value of a stream of answers. Throws when it cannot be serialized or is too large. */
   next(value: unknown): void {
     // JSON has no `undefined`: a packet that is a response without one.
+    this.streaming = true;
     if (this.open)
       this.carrier.reply(
         value === undefined ? { id: this.id, isDisposed: false } : { id: this.id, response: value },

@@ -11,7 +11,7 @@ export interface CallRequest {
   readonly route: string;
   readonly data: unknown;
   readonly metadata: Metadata | undefined;
-  /** 0 = no limit. */
+  /** Until the answer, or for a stream of answers its first value; 0 = no limit. */
   readonly timeoutMs: number;
 }
 
@@ -44,7 +44,7 @@ export class OutboundCall implements Timed {
   carrier: CallCarrier | undefined = undefined;
   /** Set when the call waited for a node: part of its time is over. */
   waited = false;
-  /** What it is waiting for, said in the error when its time runs out before it was sent. */
+  /** Set while it waits for a node: says what was found, for the error when its time runs out. */
   describeWait: (() => string) | undefined = undefined;
   private ended = false;
 
@@ -71,6 +71,8 @@ export class OutboundCall implements Timed {
   receive(packet: ResponsePacket): void {
     if (this.ended) return;
     if (packet.isDisposed === true || packet.err) this.finish(false);
+    // The answer is a stream, and it has begun: the limit is for answers that stay out.
+    else this.deadlines.remove(this);
     this.observer.onPacket(packet);
   }
 
@@ -94,8 +96,8 @@ export class OutboundCall implements Timed {
   onTimeout(): void {
     const { carrier, request } = this;
     const limit = `within ${request.timeoutMs} ms (timeoutMs)`;
-    if (carrier === undefined) {
-      const found = this.describeWait?.() ?? 'no node was ready';
+    if (this.describeWait !== undefined) {
+      const found = this.describeWait();
       this.fail(
         new MeshError('UNAVAILABLE', `'${request.route}' could not be sent ${limit}: ${found}`, {
           delivery: 'not-sent',
@@ -103,9 +105,9 @@ export class OutboundCall implements Timed {
       );
       return;
     }
-    const sent = carrier.wasSent(this);
+    const sent = carrier?.wasSent(this) === true;
     const why = sent ? 'there was no answer' : 'the peer took nothing';
-    const error = new MeshError('DEADLINE_EXCEEDED', `'${request.route}' did not end ${limit}: ${why}`, {
+    const error = new MeshError('DEADLINE_EXCEEDED', `'${request.route}' was not answered ${limit}: ${why}`, {
       delivery: sent ? 'unknown' : 'not-sent',
     });
     this.fail(error, true);

@@ -110,6 +110,7 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
     const id = this.nextId++;
     call.id = id;
     call.carrier = this;
+    call.describeWait = undefined;
     call.frameNumber = this.frames.framesQueued;
     this.calls.set(id, call);
     try {
