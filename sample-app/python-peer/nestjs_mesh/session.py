@@ -23,9 +23,10 @@ from .stream import HeaderList, Stream
 log = logging.getLogger("nestjs_mesh")
 T = TypeVar("T")
 
-#: Headers that are the protocol's own; every further one is metadata.
+#: Headers that are the protocol's own or HTTP's; every further one is metadata.
 OWN_HEADERS = {"x-service-name", "x-session-id", "x-mesh-node-id", "x-mesh-version", "x-mesh-channel"}
-_RESERVED = OWN_HEADERS | {"host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"}
+OWN_HEADERS |= {"host", "content-type", "content-length", "te", "accept-encoding"}
+_RESERVED = OWN_HEADERS | {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 _CODE_OF_STATUS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",

@@ -1,8 +1,7 @@
 """A peer that knows only part 1 of the protocol, written without the package, for tests of the others' good manners.
 
-Serves: prints `ready <port>`; every frame is printed as `frame JSON` and sent back, `{pattern: "echo", data, id}` is
-answered. With --dial TARGET it finds that service by SCAN, opens a channel, sends N messages, ends, and prints
-what came back.
+Serves: prints `ready <port>` and each frame as `frame JSON`, sends it back, answers `{pattern: "echo", data, id}`.
+With --dial TARGET it finds that service by SCAN, opens a channel, sends N messages, ends, and prints what came back.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ say = functools.partial(print, flush=True)
 class Part1(asyncio.Protocol):
     """One connection. Small messages and default windows, as a first implementation would have it."""
 
-    def __init__(self, service: str, dialled: bool, messages: int) -> None:
+    def __init__(self, service: str, dialled: bool, messages: int, done: asyncio.Event) -> None:
         self.service, self.dialled, self.messages = service, dialled, messages
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=dialled, header_encoding="utf-8"))
         self.buffers: Dict[int, bytes] = {}
         self.waiting: Dict[int, bytes] = {}
         self.ended: Dict[int, bool] = {}
-        self.done = asyncio.Event()
+        self.done = done
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -77,8 +76,9 @@ class Part1(asyncio.Protocol):
             message = json.loads(self.buffers[stream][4:end])
             self.buffers[stream] = self.buffers[stream][end:]
             say("frame", json.dumps(message))
-            if isinstance(message, dict) and message.get("pattern") == "echo" and "id" in message:
-                self.send(stream, {"response": message.get("data"), "isDisposed": True, "id": message["id"]})
+            if isinstance(message, dict) and "pattern" in message and "id" in message:
+                if message["pattern"] == "echo":
+                    self.send(stream, {"response": message.get("data"), "isDisposed": True, "id": message["id"]})
             elif not self.dialled:
                 self.send(stream, message)
 
@@ -111,7 +111,7 @@ async def find(registry: Any, target: str) -> Dict[str, Any]:
 
 async def serve(options: argparse.Namespace, registry: Any, stopped: asyncio.Event) -> None:
     loop = asyncio.get_event_loop()
-    server = await loop.create_server(lambda: Part1(options.service, False, 0), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Part1(options.service, False, 0, asyncio.Event()), "127.0.0.1", 0)
     port, node_id = server.sockets[0].getsockname()[1], str(uuid.uuid4())
     key = f"mesh:service:{options.service}:{node_id}"
     record = {"id": node_id, "service_name": options.service, "host": "127.0.0.1", "port": port}
@@ -137,9 +137,9 @@ async def main() -> None:
         asyncio.get_event_loop().add_signal_handler(number, stopped.set)
     if options.dial:
         node = await find(registry, options.dial)
-        peer = Part1(options.service, True, options.messages)
+        peer = Part1(options.service, True, options.messages, stopped)
         await asyncio.get_event_loop().create_connection(lambda: peer, node["host"], node["port"])
-        await peer.done.wait()
+        await stopped.wait()
     else:
         await serve(options, registry, stopped)
     await getattr(registry, "aclose", registry.close)()
