@@ -1,5 +1,6 @@
 /** One known node of another service: its record, the session with it, and the packet channel that calls travel on. */
-import type { AcceptedStream, Session } from '../transport/session.js';
+import type { Session } from '../transport/session.js';
+import type { AcceptedStream } from '../transport/stream-opening.js';
 import type { OutgoingHttpHeaders } from 'node:http2';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';

@@ -19,20 +19,30 @@ export function keepAlive(
   onDead: (error: MeshError) => void,
 ): void {
   if (options.intervalMs === 0) return;
-  let answered = true;
+  let waiting = false;
   let deadTimer: NodeJS.Timeout | undefined;
   const pingTimer = setInterval(() => {
-    if (!answered || session.destroyed || session.connecting) return;
-    answered = false;
-    const sent = session.ping((error) => {
+    if (waiting || session.destroyed || session.connecting) return;
+    waiting = session.ping(() => {
       clearTimeout(deadTimer);
-      if (error === null) answered = true;
+      waiting = false;
     });
-    // Refused when too many PINGs wait already: the peer is not reading.
-    if (!sent) answered = true;
-    else deadTimer = setTimeout(dead, options.timeoutMs).unref();
+    if (waiting) watch(bytesRead(session));
   }, options.intervalMs).unref();
+  session.once('close', stop);
 
+  function watch(bytesBefore: number): void {
+    deadTimer = setTimeout(() => {
+      // This side may have been the busy one: what has arrived meanwhile is read before it is judged.
+      setImmediate(() => {
+        if (!waiting || session.destroyed) return;
+        const bytes = bytesRead(session);
+        // The answer may wait behind other bytes; a peer that sends any is not dead.
+        if (bytes > bytesBefore) watch(bytes);
+        else dead();
+      });
+    }, options.timeoutMs).unref();
+  }
   function dead(): void {
     stop();
     onDead(
@@ -46,5 +56,8 @@ export function keepAlive(
     clearInterval(pingTimer);
     clearTimeout(deadTimer);
   }
-  session.once('close', stop);
+}
+
+function bytesRead(session: Http2Session): number {
+  return session.destroyed ? 0 : session.socket.bytesRead;
 }

@@ -1,23 +1,10 @@
 /** A session: one HTTP/2 connection with a peer, whichever side dialled. */
-import {
-  constants,
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  type Http2Session,
-  type IncomingHttpHeaders,
-  type OutgoingHttpHeaders,
-} from 'node:http2';
-import { MeshError } from '../protocol/mesh-error.js';
+import type { ClientHttp2Session, Http2Session, OutgoingHttpHeaders } from 'node:http2';
+import type { MeshError } from '../protocol/mesh-error.js';
+import { headerListFault } from './header-list.js';
 import { keepAlive, type KeepAliveOptions } from './keep-alive.js';
-import { brokenError, resetError, statusError } from './node-errors.js';
-
-/** A stream that the peer has accepted, with what it said. */
-export interface AcceptedStream {
-  readonly stream: ClientHttp2Stream;
-  readonly headers: IncomingHttpHeaders;
-}
-
-const MAX_ERROR_BODY_BYTES = 1_024;
+import { brokenError } from './node-errors.js';
+import { StreamOpening, type AcceptedStream } from './stream-opening.js';
 
 export class Session {
   private failure: MeshError | undefined;
@@ -63,56 +50,21 @@ export class Session {
 
   /**
    * Opens a stream and waits for the peer's answer. Rejects with a `MeshError`: `refused` when the peer answered something
-   * else than 200, `not-sent` when it did not answer (within `timeoutMs`), since no frame was sent yet.
+   * else than 200, `not-sent` when it did not answer (within `timeoutMs`), since no frame was sent yet, or when the headers are
+   * larger than the peer takes (`RESOURCE_EXHAUSTED`).
    */
-  open(headers: OutgoingHttpHeaders, timeoutMs: number): Promise<AcceptedStream> {
-    return new Promise((resolve, reject) => {
-      const path = String(headers[':path']);
-      let stream: ClientHttp2Stream;
-      try {
-        stream = (this.http2 as ClientHttp2Session).request(headers, { endStream: false });
-      } catch (error) {
-        reject(brokenError(error, this.name, 'not-sent'));
-        return;
-      }
-      const timer = setTimeout(() => {
-        stream.close(constants.NGHTTP2_CANCEL);
-        settle(
-          new MeshError(
-            'UNAVAILABLE',
-            `${this.address} did not answer ${path} within ${timeoutMs} ms (connectTimeoutMs)`,
-            {
-              delivery: 'not-sent',
-            },
-          ),
-        );
-      }, timeoutMs);
-      const onError = (error: unknown): void => settle(brokenError(error, this.name, 'not-sent'));
-      const onClose = (): void => {
-        const reset = this.alive
-          ? resetError(stream.rstCode ?? 0, `${path} at ${this.address}`)
-          : this.failure;
-        settle(
-          (reset ?? brokenError(undefined, this.name)).withDelivery(
-            reset?.delivery === 'refused' ? 'refused' : 'not-sent',
-          ),
-        );
-      };
-      const settle = (outcome: AcceptedStream | MeshError): void => {
-        clearTimeout(timer);
-        stream.off('close', onClose).off('response', onResponse).off('error', onError);
-        if (outcome instanceof MeshError) {
-          stream.on('error', ignore);
-          reject(outcome);
-        } else resolve(outcome);
-      };
-      const onResponse = (answer: IncomingHttpHeaders & { ':status'?: number }): void => {
-        const status = Number(answer[':status']);
-        if (status === 200) settle({ stream, headers: answer });
-        else this.readRefusal(stream, status, path, settle);
-      };
-      stream.once('error', onError).once('close', onClose).once('response', onResponse);
-    });
+  async open(headers: OutgoingHttpHeaders, timeoutMs: number): Promise<AcceptedStream> {
+    const fault = headerListFault(headers, this.http2.remoteSettings ?? {}, this.address);
+    if (fault !== undefined) throw fault;
+    let opening: StreamOpening;
+    try {
+      const lost = (): MeshError | undefined =>
+        this.alive ? undefined : (this.failure ?? brokenError(undefined, this.name));
+      opening = new StreamOpening(this.http2 as ClientHttp2Session, headers, this.address, timeoutMs, lost);
+    } catch (error) {
+      throw brokenError(error, this.name, 'not-sent');
+    }
+    return opening.result;
   }
 
   /** Ends the session once its streams have ended (GOAWAY). Resolves when it is gone. */
@@ -136,24 +88,4 @@ export class Session {
     this.failure ??= error;
     if (!this.http2.destroyed) this.http2.destroy();
   }
-
-  private readRefusal(
-    stream: ClientHttp2Stream,
-    status: number,
-    path: string,
-    settle: (outcome: MeshError) => void,
-  ): void {
-    let body = '';
-    const finish = (): void => settle(statusError(status, this.address, path, body));
-    stream.on('data', (chunk: Buffer) => {
-      if (body.length < MAX_ERROR_BODY_BYTES) body += chunk.toString('utf8');
-      else finish();
-    });
-    stream.once('end', finish).once('aborted', finish);
-    stream.end();
-  }
-}
-
-function ignore(): void {
-  // The outcome was told already.
 }
