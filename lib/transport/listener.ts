@@ -9,7 +9,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { HTTP_STATUS_OF_ERROR_CODE, type MeshErrorCode } from '../protocol/error-code.js';
 import { CHANNEL_PATH, HEADER, headerOf } from '../protocol/headers.js';
 import type { WireLimits } from '../protocol/limits.js';
@@ -17,6 +17,7 @@ import { MeshError } from '../protocol/mesh-error.js';
 import { addressOf } from './dialer.js';
 import { http2Settings, MAX_SESSION_MEMORY_MB, widenSessionWindow } from './http2-settings.js';
 import type { KeepAliveOptions } from './keep-alive.js';
+import { peerFault } from './node-errors.js';
 import { Session } from './session.js';
 import type { MeshTlsOptions } from './tls-options.js';
 
@@ -43,6 +44,8 @@ const SESSION_CLOSE_MS = 500;
 export class Listener {
   private readonly server: Http2Server | Http2SecureServer;
   private readonly sessions = new Map<ServerHttp2Session, Session>();
+  /** Every connection, also those that are no session yet and perhaps never will be. */
+  private readonly sockets = new Set<Socket>();
 
   constructor(
     private readonly options: ListenOptions,
@@ -50,9 +53,13 @@ export class Listener {
   ) {
     this.server = createHttp2Server(options);
     this.server.maxConnections = options.limits.maxSessions;
+    this.server.on('connection', (socket: Socket) => {
+      this.sockets.add(socket);
+      socket.once('close', () => this.sockets.delete(socket));
+    });
     this.server.on('session', this.onSession);
     this.server.on('sessionError', (error: unknown, session: ServerHttp2Session | undefined) => {
-      acceptor.onBadPeer(remoteAddressOf(session), error instanceof Error ? error.message : String(error));
+      acceptor.onBadPeer((session && this.sessions.get(session)?.address) ?? 'unknown', peerFault(error));
     });
     this.server.on('stream', this.onStream);
     this.server.on('drop', (data: { remoteAddress?: string } | undefined) => {
@@ -62,7 +69,7 @@ export class Listener {
       );
     });
     this.server.on('tlsClientError', (error: Error, socket: { remoteAddress?: string }) => {
-      acceptor.onBadPeer(socket.remoteAddress ?? 'unknown', error.message);
+      acceptor.onBadPeer(socket.remoteAddress ?? 'unknown', peerFault(error));
     });
   }
 
@@ -119,6 +126,7 @@ export class Listener {
       this.server.close(() => resolve());
     });
     await Promise.all([...this.sessions.values()].map((session) => session.closeWithin(SESSION_CLOSE_MS)));
+    for (const socket of this.sockets) socket.destroy();
     await closed;
   }
 
@@ -178,15 +186,19 @@ function refusalOf(headers: IncomingHttpHeaders): MeshError | undefined {
 function createHttp2Server({ limits, tls }: ListenOptions): Http2Server | Http2SecureServer {
   const options = { settings: http2Settings(limits), maxSessionMemory: MAX_SESSION_MEMORY_MB, noDelay: true };
   if (tls === undefined) return createServer(options);
-  return createSecureServer({ ...options, ...tls, allowHTTP1: false, ALPNProtocols: ['h2'] });
-}
-
-function remoteAddressOf(session: ServerHttp2Session | undefined): string {
+  if (tls.pfx === undefined && (tls.cert === undefined || tls.key === undefined)) {
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      'listening with TLS takes `tls.cert` and `tls.key`, or `tls.pfx`',
+    );
+  }
   try {
-    return session?.socket.remoteAddress ?? 'unknown';
-  } catch {
-    // The proxy of a destroyed session's socket throws.
-    return 'unknown';
+    return createSecureServer({ ...options, ...tls, allowHTTP1: false, ALPNProtocols: ['h2'] });
+  } catch (cause) {
+    const reason = peerFault(cause);
+    throw new MeshError('INVALID_ARGUMENT', `the \`tls\` options cannot be used: ${reason}`, {
+      cause,
+    });
   }
 }
 

@@ -16,6 +16,14 @@ export function connectError(error: unknown, address: string): MeshError {
   });
 }
 
+/** What is wrong with a peer whose connection never became a session, or broke the rules of HTTP/2. */
+export function peerFault(error: unknown): string {
+  const reason = reasonOf(error) ?? String(error);
+  return /bad client magic/i.test(reason)
+    ? 'it does not speak HTTP/2 with prior knowledge (HTTP/1.1, or TLS on a cleartext port?)'
+    : reason;
+}
+
 /** Why a session or a stream that stood has ended. */
 export function brokenError(error: unknown, what: string, delivery: Delivery = 'unknown'): MeshError {
   if (MeshError.is(error)) return error;
