@@ -14,6 +14,8 @@ export interface DialOptions {
   readonly keepAlive: KeepAliveOptions;
   readonly connectTimeoutMs: number;
   readonly tls: MeshTlsOptions | undefined;
+  /** Gives the attempt up when it aborts. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** `host:port`, with brackets around an IPv6 address. */
@@ -47,6 +49,7 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
     }, options.connectTimeoutMs);
     const fail = (error: unknown): void => {
       clearTimeout(timer);
+      options.signal?.removeEventListener('abort', onAbort);
       http2.off('close', onClose);
       http2.on('error', ignore);
       http2.destroy();
@@ -54,10 +57,14 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
     };
     const onClose = (): void =>
       fail(new Error('the connection was closed before the HTTP/2 SETTINGS arrived'));
+    const onAbort = (): void =>
+      fail(new MeshError('UNAVAILABLE', `connecting to ${address} was given up`, { delivery: 'not-sent' }));
+    options.signal?.addEventListener('abort', onAbort, { once: true });
     http2.once('error', fail).once('close', onClose);
     http2.once('connect', () => widenSessionWindow(http2));
     http2.once('remoteSettings', () => {
       clearTimeout(timer);
+      options.signal?.removeEventListener('abort', onAbort);
       http2.off('error', fail).off('close', onClose);
       resolve(new Session(http2, address, options.keepAlive));
     });
