@@ -100,7 +100,7 @@ export class RawChannel<In = unknown, Out = unknown> implements AsyncIterable<In
       this.take(item);
       return Promise.resolve({ done: false, value: item.value });
     }
-    if (this.failure !== undefined && this.closed) return Promise.reject(this.failure);
+    if (this.failure !== undefined && !this.inputEnded) return Promise.reject(this.failure);
     if (this.inputEnded || this.closed) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve, reject) => this.readings.push({ resolve, reject }));
   }
@@ -143,7 +143,7 @@ export class RawChannel<In = unknown, Out = unknown> implements AsyncIterable<In
   onClose(error: MeshError | undefined): void {
     if (this.closed) return;
     this.closed = true;
-    if (!this.inputEnded || error !== undefined) this.failure = error;
+    this.failure = error;
     this.endReadings();
     this.settleClosed(error);
   }

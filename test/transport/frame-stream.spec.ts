@@ -71,7 +71,7 @@ describe('Frames on their way out', () => {
       expect.objectContaining({
         code: 'RESOURCE_EXHAUSTED',
         delivery: 'not-sent',
-        message: expect.stringContaining('101 bytes is over limits.maxFrameBytes (100)') as string,
+        message: expect.stringContaining('101 bytes is over limits.maxFrameBytes (100)'),
       }),
     );
     // 34 characters, 102 bytes.
@@ -94,7 +94,7 @@ describe('Frames on their way out', () => {
       delivery: 'not-sent',
       message: expect.stringMatching(
         /does not read: \d+ bytes wait, over limits.maxPendingBytes \(4194304\)/,
-      ) as string,
+      ),
     });
     expect(frames.pendingBytes).toBeLessThan(6 * 1024 * 1024);
   });
