@@ -9,7 +9,10 @@ import { readSettings } from './settings.js';
 async function main(): Promise<void> {
   const { httpHost, httpPort } = readSettings();
   // Nest tells only what is wrong, so that the conversation can be read.
-  const logger = new ConsoleLogger({ logLevels: ['warn', 'error', 'fatal'], colors: process.stdout.isTTY });
+  const logger = new ConsoleLogger({
+    logLevels: ['warn', 'error', 'fatal'],
+    colors: process.stdout.isTTY === true,
+  });
   const app = await NestFactory.create(AppModule, { logger, abortOnError: false });
   app.enableShutdownHooks([], { useProcessExit: true });
   app.connectMicroservice({ strategy: app.get(MeshServer) }, { inheritAppConfig: true });
