@@ -15,7 +15,8 @@ import { AnswerIterator } from './answer-iterator.js';
 import { MeshChannel } from './mesh.channel.js';
 import { meshLogger } from './mesh.logger.js';
 import { MeshRecord } from './mesh.record-builder.js';
-import { statusOf, type MeshEvents, type MeshStatus } from './mesh.status.js';
+import type { MeshEvents, MeshStatus } from './mesh.status.js';
+import { NodeHolder } from './node-holder.js';
 import { asRoute } from './route.js';
 
 /** The options of a client that is made by hand or by `ClientsModule`. */
@@ -26,7 +27,7 @@ export interface MeshClientOptions extends MeshOptions {
 
 /** What `with()` sets for the calls of a client. */
 export interface MeshCallOptions {
-  /** How long a call may take in all, in ms; 0 = for ever. */
+  /** How long a call may wait for its answer (a stream: for its first value), in ms; 0 = for ever. */
   readonly timeoutMs?: number | undefined;
   /** Strings that travel beside the data; added to those set before. */
   readonly metadata?: Metadata | undefined;
@@ -42,28 +43,6 @@ export interface MeshChannelOptions {
   readonly sessionId?: string | undefined;
 }
 
-/** The node that all clients derived from one share; made anew after `close()`. */
-class NodeHolder {
-  private current: MeshNode | undefined;
-
-  constructor(
-    readonly owned: boolean,
-    private readonly make: () => MeshNode,
-  ) {}
-
-  get node(): MeshNode {
-    this.current ??= this.make();
-    return this.current;
-  }
-
-  async close(): Promise<void> {
-    if (!this.owned) return;
-    const { current } = this;
-    this.current = undefined;
-    await current?.close();
-  }
-}
-
 interface Binding {
   readonly holder: NodeHolder;
   readonly target: Target | undefined;
@@ -76,7 +55,7 @@ interface Binding {
  * `send` is cold and `emit` is hot, as on Nest's other transports. Calls end with an answer, with what the handler threw, or
  * with a `MeshError` that says whether the call may have run.
  */
-export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
+export class MeshClientProxy extends ClientProxy<MeshEvents> {
   private readonly binding: Binding;
   private readonly logger = new Logger('MeshClientProxy');
 
@@ -151,14 +130,14 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
   override on<Event extends keyof MeshEvents>(event: Event, callback: MeshEvents[Event]): void {
     if (event !== 'status')
       throw new MeshError('INVALID_ARGUMENT', `there is no event '${String(event)}'; events: status`);
-    this.binding.holder.node.registry.onStatus((status) => callback(statusOf(status)));
+    this.binding.holder.onStatus(callback);
   }
 
   override get status(): Observable<MeshStatus> {
-    const { registry } = this.binding.holder.node;
+    const { holder } = this.binding;
     return new Observable<MeshStatus>((observer) => {
-      observer.next(statusOf(registry.status));
-      return registry.onStatus((status) => observer.next(statusOf(status)));
+      observer.next(holder.status);
+      return holder.onStatus((status) => observer.next(status));
     });
   }
 
@@ -191,9 +170,9 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
   }
 
   /** An event for every node of the service. Resolves with the ids of the nodes that it was handed over for. */
-  broadcast(pattern: unknown, data: unknown): Promise<string[]> {
-    const target = this.target(undefined);
-    if (!('service' in target)) throw unbound('broadcast');
+  async broadcast(pattern: unknown, data: unknown): Promise<string[]> {
+    const { target } = this.binding;
+    if (target === undefined || !('service' in target)) throw unbound('broadcast');
     const { event } = this.outbound(this.createPacket(pattern, data));
     return this.binding.holder.node.broadcast(target.service, event);
   }
@@ -206,7 +185,8 @@ export class MeshClientProxy extends ClientProxy<MeshEvents, MeshStatus> {
     name?: string,
     options: MeshChannelOptions = {},
   ): Promise<MeshChannel<In, Out>> {
-    const target = this.target(undefined);
+    const { target } = this.binding;
+    if (target === undefined) throw unbound('channel');
     if (!('service' in target)) {
       throw new MeshError(
         'UNIMPLEMENTED',
