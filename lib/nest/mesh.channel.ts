@@ -1,6 +1,7 @@
 /** A raw channel as users of Nest meet it. */
 import { Observable } from 'rxjs';
 import type { ChannelOpening } from '../node/handlers.js';
+import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata } from '../protocol/packet.js';
 import type { Peer } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
@@ -27,10 +28,15 @@ export class MeshChannel<In = unknown, Out = unknown> implements AsyncIterable<I
 
   /**
    * Sends one value. Await it to keep to the pace of the peer: it resolves at once while the peer keeps up, and when it has
-   * caught up otherwise. Rejects with a `MeshError` when the value cannot be sent.
+   * caught up otherwise. Rejects with a `MeshError` when the value cannot be sent. A sender that does not wait is told by
+   * `whenClosed` that the channel is gone; one that runs too far ahead of the peer breaks the channel.
    */
   send(value: Out): Promise<void> {
-    return this.raw.send(value);
+    const { raw } = this;
+    const sent = raw.send(value);
+    // Without this, a peer that leaves or does not read could end the process of a sender that does not wait.
+    if (!raw.writable || raw.congested) sent.catch((error: unknown) => raw.close(MeshError.from(error)));
+    return sent;
   }
 
   /** True while the peer is behind. */

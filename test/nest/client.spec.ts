@@ -215,9 +215,7 @@ describe('a client of the mesh', () => {
     ];
     await Promise.all(derived.map((each) => each.call('echo', 1)));
     const connections = await new Promise((resolve, reject) => {
-      server
-        .unwrap<import('node:http2').Http2Server>()
-        .getConnections((error, count) => (error ? reject(error) : resolve(count)));
+      server.unwrap<Http2Server>().getConnections((error, count) => (error ? reject(error) : resolve(count)));
     });
     expect(connections).toBe(1);
   });
