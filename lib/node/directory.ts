@@ -79,11 +79,6 @@ export class Directory {
     this.waiters.delete(waiter);
   }
 
-  /** A node of this service has dialled us. */
-  adopt(nodeId: string, channel: PacketChannel): void {
-    this.nodes.get(nodeId)?.adopt(channel);
-  }
-
   /** A node of this service takes nothing new. */
   drained(nodeId: string): void {
     const node = this.nodes.get(nodeId);
@@ -122,19 +117,22 @@ export class Directory {
 
   private apply(records: readonly NodeRecord[]): void {
     if (this.closed) return;
-    for (const node of this.nodes.values()) node.listed = false;
+    const listed = new Set(records.map(({ id }) => id));
+    for (const node of this.nodes.values()) if (!listed.has(node.id)) node.listed = false;
     for (const record of records) {
       const node = this.nodes.get(record.id);
-      if (node !== undefined) {
-        node.update(record);
-        continue;
-      }
-      const fresh = new RemoteNode(record, this.deps, () => this.refresh());
-      this.nodes.set(record.id, fresh);
-      const inbound = this.inboundOf(record.id);
-      if (inbound !== undefined) fresh.adopt(inbound);
+      if (node === undefined) this.nodes.set(record.id, this.remoteNode(record));
+      else node.update(record);
     }
     this.refresh();
+  }
+
+  private remoteNode(record: NodeRecord): RemoteNode {
+    const inbound = (): PacketChannel | undefined => {
+      const channel = this.inboundOf(record.id);
+      return channel?.peer.service === this.service ? channel : undefined;
+    };
+    return new RemoteNode(record, this.deps, inbound, () => this.refresh());
   }
 
   /** Something has changed: forget who is gone, choose among who is there, and serve who waits. */
@@ -159,31 +157,27 @@ export class Directory {
   private retry(): void {
     this.retryScheduled = false;
     for (const waiter of [...this.waiters]) {
-      if (this.waiters.has(waiter)) this.serve(waiter, this.pickReady(waiter));
+      if (this.waiters.has(waiter)) this.serve(waiter, this.pick(waiter.wish));
     }
   }
 
-  private serve(waiter: Waiter, node: RemoteNode | undefined): void {
-    if (node === undefined) {
+  private serve(waiter: Waiter, picked: RemoteNode | undefined): void {
+    if (picked === undefined) {
       this.failIfHopeless(waiter);
       return;
     }
-    const { channel } = node;
-    if (channel !== undefined || waiter.anyNode) {
-      this.waiters.delete(waiter);
-      waiter.take(node, channel);
-      return;
-    }
-    node.connectSoon();
+    if (!waiter.anyNode && picked.channel === undefined) picked.connectSoon();
+    const node = waiter.anyNode ? picked : this.readyFor(waiter.wish, picked);
+    if (node === undefined) return;
+    this.waiters.delete(waiter);
+    waiter.take(node, node.channel);
   }
 
-  /** Who has waited takes a node that is ready before one that must still be dialled. */
-  private pickReady(waiter: Waiter): RemoteNode | undefined {
-    const picked = this.pick(waiter.wish);
-    if (picked === undefined || picked.channel !== undefined || waiter.wish.nodeId !== undefined)
-      return picked;
-    if (waiter.wish.key !== undefined) return picked;
-    return this.candidates.find((node) => node.channel !== undefined) ?? picked;
+  /** A node that is ready steps in for one that must still be dialled, unless it has to be that one. */
+  private readyFor({ key, nodeId }: NodeWish, picked: RemoteNode): RemoteNode | undefined {
+    if (picked.channel !== undefined) return picked;
+    if (key !== undefined || nodeId !== undefined) return undefined;
+    return this.candidates.find((node) => node.channel !== undefined);
   }
 
   /** Waiting helps when nodes are away, not when every one of them refuses to speak the mesh with us. */

@@ -2,6 +2,7 @@
 import type { Session } from '../transport/session.js';
 import type { AcceptedStream } from '../transport/stream-opening.js';
 import type { OutgoingHttpHeaders } from 'node:http2';
+import { HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import type { Candidate } from '../routing/picker.js';
@@ -25,7 +26,7 @@ const CLOSE_TIMEOUT_MS = 1_000;
 export class RemoteNode implements Candidate {
   /** True while the registry lists it. */
   listed = true;
-  /** It said that it takes nothing new; a node that drains never comes back under the same id. */
+  /** It said that it takes nothing new; that holds until its connection ends. */
   draining = false;
   /** Why the last attempt to reach it failed; `undefined` once one has worked. */
   lastError: MeshError | undefined;
@@ -34,8 +35,9 @@ export class RemoteNode implements Candidate {
   private dialing: Promise<Session> | undefined;
   private dialled: PacketChannel | undefined;
   private connecting: Promise<PacketChannel> | undefined;
-  /** The channel that this node opened to us. */
-  private adopted: PacketChannel | undefined;
+  /** Sessions with addresses that the node has left; they end with what is open on them. */
+  private readonly retired = new Set<Session>();
+  private readonly dialAbort = new AbortController();
   private failures = 0;
   private backoffTimer: NodeJS.Timeout | undefined;
   private closed = false;
@@ -43,6 +45,8 @@ export class RemoteNode implements Candidate {
   constructor(
     private current: NodeRecord,
     private readonly deps: RemoteNodeDeps,
+    /** The channel that the node has opened to us: it serves our calls too. */
+    private readonly inbound: () => PacketChannel | undefined,
     private readonly onChange: () => void,
   ) {}
 
@@ -66,13 +70,17 @@ export class RemoteNode implements Candidate {
   /** A channel that takes calls now. */
   get channel(): PacketChannel | undefined {
     if (this.dialled?.usable === true) return this.dialled;
-    return this.adopted?.usable === true ? this.adopted : undefined;
+    const inbound = this.inbound();
+    return inbound?.usable === true ? inbound : undefined;
   }
 
-  /** True while calls may be given to it: it is reached, or it has not just failed to be. */
+  /**
+   * True while calls may be given to it: it is reached, or was never tried. One that failed is tried again in the background,
+   * so that no call waits for a node which may not be there.
+   */
   get available(): boolean {
     if (this.closed || this.draining) return false;
-    return this.channel !== undefined || (this.listed && this.backoffTimer === undefined);
+    return this.channel !== undefined || (this.listed && this.lastError === undefined);
   }
 
   /** True while anything keeps it: its record, or a live connection (which outranks a missing record). */
@@ -80,23 +88,17 @@ export class RemoteNode implements Candidate {
     return !this.closed && (this.listed || this.session?.alive === true || this.channel !== undefined);
   }
 
-  /** Takes over a changed record. An address that has moved is dialled anew. */
+  /** Takes over what the registry lists now. An address that has moved is dialled anew. */
   update(record: NodeRecord): void {
     const moved = record.host !== this.current.host || record.port !== this.current.port;
+    const isBack = !this.listed;
     this.current = record;
     this.listed = true;
-    if (!moved) return;
+    if (!moved && !isBack) return;
     this.clearBackoff();
     this.failures = 0;
-    const { dialled } = this;
-    this.session = this.dialled = undefined;
-    dialled?.onIdle(() => dialled.close());
-  }
-
-  /** The peer dialled us: its channel serves our calls too. */
-  adopt(channel: PacketChannel): void {
-    this.adopted = channel;
-    this.onChange();
+    this.lastError = undefined;
+    if (moved) this.retire();
   }
 
   /** Begins to connect unless it is under way; `onChange` tells when that has worked or failed. */
@@ -116,11 +118,17 @@ export class RemoteNode implements Candidate {
 
   /** Opens a further stream to it. Rejects with a `MeshError` (`not-sent` or `refused`). */
   async openStream(headers: OutgoingHttpHeaders): Promise<AcceptedStream> {
-    const session = await this.dial();
-    return session.open(
-      { ...openingHeaders(this.deps.options), ...headers },
-      this.deps.options.connectTimeoutMs,
-    );
+    const { options } = this.deps;
+    let session: Session;
+    try {
+      session = await this.dial();
+    } catch (error) {
+      throw this.failed(asNotSent(error));
+    }
+    const accepted = await session.open({ ...openingHeaders(options), ...headers }, options.connectTimeoutMs);
+    const moved = this.identityFault(session, headerOf(accepted.headers, HEADER.nodeId));
+    if (moved !== undefined) throw this.failed(moved);
+    return accepted;
   }
 
   /** Fails the calls that are open, lets what was sent leave, and resolves when the connection is gone. */
@@ -128,6 +136,8 @@ export class RemoteNode implements Candidate {
     if (this.closed) return;
     this.closed = true;
     this.clearBackoff();
+    this.dialAbort.abort();
+    for (const retired of this.retired) retired.destroy();
     const { session, dialled } = this;
     if (dialled !== undefined) {
       dialled.close();
@@ -143,7 +153,8 @@ export class RemoteNode implements Candidate {
       session = await this.dial();
       const { stream, headers } = await session.open(openingHeaders(options), options.connectTimeoutMs);
       const peer = peerOf(headers, session.address, this.current.service);
-      this.checkIdentity(peer.nodeId);
+      const moved = this.identityFault(session, peer.nodeId);
+      if (moved !== undefined) throw moved;
       const frames = new FrameStream(
         stream,
         options.limits,
@@ -154,7 +165,7 @@ export class RemoteNode implements Candidate {
       this.dialled = channel;
     } catch (error) {
       // The session may carry raw channels: it stays, unless it is what failed.
-      throw this.failed(MeshError.from(error, 'INTERNAL', { delivery: 'not-sent' }));
+      throw this.failed(asNotSent(error));
     }
     this.failures = 0;
     this.lastError = undefined;
@@ -173,7 +184,10 @@ export class RemoteNode implements Candidate {
   private async openSession(): Promise<Session> {
     const { options } = this.deps;
     if (this.closed) throw new MeshError('UNAVAILABLE', 'the mesh node is closed', { delivery: 'not-sent' });
-    const session = await dial(this.current.host, this.current.port, options);
+    const session = await dial(this.current.host, this.current.port, {
+      ...options,
+      signal: this.dialAbort.signal,
+    });
     if (this.closed) {
       session.destroy();
       throw new MeshError('UNAVAILABLE', 'the mesh node was closed', { delivery: 'not-sent' });
@@ -183,19 +197,32 @@ export class RemoteNode implements Candidate {
     return session;
   }
 
-  /** A record can outlive its node, and the port can have a new owner. */
-  private checkIdentity(nodeId: string | undefined): void {
-    if (nodeId === undefined || nodeId === this.current.id) return;
-    this.session?.destroy();
-    throw new MeshError('UNAVAILABLE', `${this.address} is now node ${nodeId}, not ${this.current.id}`, {
+  /** A record can outlive its node, and the port can have a new owner: then the session is no use. */
+  private identityFault(session: Session, nodeId: string | undefined): MeshError | undefined {
+    if (nodeId === undefined || nodeId === this.current.id) return undefined;
+    if (this.session === session) this.session = undefined;
+    session.destroy();
+    return new MeshError('UNAVAILABLE', `${this.address} is now node ${nodeId}, not ${this.current.id}`, {
       delivery: 'not-sent',
     });
+  }
+
+  /** Leaves a session to what is open on it. */
+  private retire(): void {
+    const { session, dialled } = this;
+    this.session = this.dialled = undefined;
+    if (session === undefined) return;
+    this.retired.add(session);
+    session.onClose(() => this.retired.delete(session));
+    dialled?.onIdle(() => dialled.close());
+    void (dialled?.whenClosed ?? Promise.resolve()).then(() => session.close());
   }
 
   private onLost(session: Session, error: MeshError): void {
     if (this.session !== session) return;
     this.session = undefined;
     this.dialled = undefined;
+    this.draining = false;
     if (this.closed) return;
     this.failed(error);
   }
@@ -209,7 +236,7 @@ export class RemoteNode implements Candidate {
       this.backoffTimer = setTimeout(() => {
         this.backoffTimer = undefined;
         this.onChange();
-        if (this.available) this.connectSoon();
+        if (this.listed && !this.draining && !this.closed) this.connectSoon();
       }, delayMs).unref();
     }
     this.onChange();
@@ -220,6 +247,10 @@ export class RemoteNode implements Candidate {
     clearTimeout(this.backoffTimer);
     this.backoffTimer = undefined;
   }
+}
+
+function asNotSent(error: unknown): MeshError {
+  return MeshError.from(error, 'INTERNAL', { delivery: 'not-sent' });
 }
 
 /** Resolves with `promise`, or after `limitMs`. */

@@ -15,16 +15,17 @@ import type {
   WatchListener,
 } from '../../lib/registry/registry.js';
 import type { InboundCall } from '../../lib/transport/inbound-call.js';
-import type { InboundEvent, PacketChannel } from '../../lib/transport/packet-channel.js';
+import type { InboundEvent } from '../../lib/transport/packet-channel.js';
 import type { RawChannel } from '../../lib/transport/raw-channel.js';
+
+/** Where a call or an event came from. */
+export type Origin = Parameters<NodeHandlers['onRequest']>[1];
 
 /** What a node of a test answers, by route. */
 export interface Answers {
   /** A value or a Promise answers the call; `undefined` (with the call in hand) leaves it to the test. */
-  readonly calls?: Readonly<
-    Record<string, (data: never, call: InboundCall, channel: PacketChannel) => unknown>
-  >;
-  readonly event?: (event: InboundEvent, channel: PacketChannel) => void;
+  readonly calls?: Readonly<Record<string, (data: never, call: InboundCall, origin: Origin) => unknown>>;
+  readonly event?: (event: InboundEvent, origin: Origin) => void;
   /** Raw channels by name; `''` is the default one. */
   readonly channels?: Readonly<Record<string, (channel: RawChannel, opening: ChannelOpening) => void>>;
 }
@@ -32,7 +33,7 @@ export interface Answers {
 /** Answers as a node takes them. */
 export function handlersOf({ calls = {}, event, channels = {} }: Answers): NodeHandlers {
   return {
-    onRequest(call, channel) {
+    onRequest(call, origin) {
       const answer = calls[String(call.pattern)];
       if (answer === undefined) {
         call.fail(
@@ -42,14 +43,14 @@ export function handlersOf({ calls = {}, event, channels = {} }: Answers): NodeH
         );
         return;
       }
-      const given = answer(call.data as never, call, channel);
+      const given = answer(call.data as never, call, origin);
       if (given === undefined) return;
       Promise.resolve(given).then(
         (value) => call.respond(value),
         (error: unknown) => call.fail(String(error)),
       );
     },
-    onEvent: (received, channel) => event?.(received, channel),
+    onEvent: (received, origin) => event?.(received, origin),
     hasChannel: (name) => Object.hasOwn(channels, name ?? ''),
     onChannel: (channel, opening) => channels[opening.name ?? '']?.(channel, opening),
   };
