@@ -156,7 +156,9 @@ describe.each([
       const away = await fetch(`${url}/sum?a=2&b=40`);
       expect([away.status, await away.json()]).toEqual([
         503,
-        expect.objectContaining({ message: expect.stringContaining("'sum'") }),
+        expect.objectContaining({
+          message: expect.stringContaining("no node of service 'python-peer' is listed"),
+        }),
       ]);
       const health = await fetch(`${url}/health`);
       expect([health.status, await health.json()]).toEqual([
@@ -177,6 +179,7 @@ describe.each([
       expect([sum.status, await sum.json()]).toEqual([200, { sum: 42 }]);
 
       await expect(second.stop('SIGINT')).resolves.toEqual({ code: 0, signal: null });
+      await node.line("Waiting for 'python-peer': it has left the conversation");
       await expect(node.stop('SIGINT')).resolves.toEqual({ code: 0, signal: null });
     },
     TEST_LIMIT_MS,

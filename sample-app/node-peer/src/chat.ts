@@ -40,8 +40,8 @@ export class Chat implements OnModuleDestroy {
   private async talkForever(stopping: AbortSignal): Promise<void> {
     while (!stopping.aborted) {
       try {
-        await this.talk();
-        if (this.settings.messages !== Infinity) return;
+        if (await this.talk()) return;
+        if (!stopping.aborted) console.log("Waiting for 'python-peer': it has left the conversation");
       } catch (error) {
         if (stopping.aborted) return;
         console.log(`Waiting for 'python-peer': ${error instanceof Error ? error.message : String(error)}`);
@@ -50,25 +50,28 @@ export class Chat implements OnModuleDestroy {
     }
   }
 
-  /** One conversation, until both sides have ended it. Rejects when the peer cannot be reached or is lost. */
-  private async talk(): Promise<void> {
+  /** One conversation; true when everything was said. Rejects when the peer cannot be reached or is lost. */
+  private async talk(): Promise<boolean> {
     const channel = await this.python.with({ timeoutMs: PATIENCE_MS }).channel<unknown, Message>();
     this.channel = channel;
     try {
       console.log("Connected to 'python-peer'!");
-      await Promise.all([this.send(channel), this.receive(channel)]);
+      const [saidAll] = await Promise.all([this.send(channel), this.receive(channel)]);
       const error = await channel.whenClosed;
       if (error !== undefined) throw error;
+      return saidAll;
     } finally {
       this.channel = undefined;
     }
   }
 
-  private async send(channel: MeshChannel<unknown, Message>): Promise<void> {
+  /** Sends until everything was said (true), or until the channel is closed. */
+  private async send(channel: MeshChannel<unknown, Message>): Promise<boolean> {
     const { messages, intervalMs } = this.settings;
     const over = new AbortController();
     void channel.whenClosed.then(() => over.abort());
-    for (let n = 0; n < messages && !over.signal.aborted; n += 1) {
+    for (let n = 0; n < messages; n += 1) {
+      if (over.signal.aborted) return false;
       const text = `Message from Node #${n}`;
       // Resolves when the peer has room for more: a slow reader slows this loop down.
       await channel.send({ text });
@@ -77,6 +80,7 @@ export class Chat implements OnModuleDestroy {
       else await setTimeout(intervalMs, undefined, { signal: over.signal }).catch(() => undefined);
     }
     channel.end();
+    return true;
   }
 
   private async receive(channel: MeshChannel<unknown, Message>): Promise<void> {
