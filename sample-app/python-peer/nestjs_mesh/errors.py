@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
+_CODES = """
+CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED
+FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED
+"""
 #: The closed list of codes; the names and meanings are those of gRPC (doc/statuscodes.md).
-ERROR_CODES = frozenset(
-    {
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    }
-)
+ERROR_CODES = frozenset(_CODES.split())
 
 #: Whether a failed call may have reached its handler: it never left, it was provably not started, it may have run.
 DELIVERIES = ("not-sent", "refused", "unknown")

@@ -8,9 +8,10 @@ import os
 import time
 from pathlib import Path
 from typing import Callable, List, Optional, TypeVar
+from urllib.parse import quote
 
-from .errors import MeshError
-from .registry import RECORD_TTL, NodeRecord, Registry, encode_service
+from .errors import unavailable
+from .registry import RECORD_TTL, NodeRecord, Registry
 
 T = TypeVar("T")
 #: A reader clears away what has been expired for this long.
@@ -20,7 +21,7 @@ LITTER_SECONDS = 60.0
 class FileRegistry(Registry):
     """`DIR/{percent-encoded service}/{node id}.json`: the record plus `expires_at` in epoch milliseconds."""
 
-    poll_interval = 0.5
+    poll_interval = 0.5  # no hints here: readers look often enough to need none
 
     def __init__(self, directory: str) -> None:
         super().__init__()
@@ -30,52 +31,42 @@ class FileRegistry(Registry):
     async def connect(self) -> None:
         await self._run(lambda: self._root.mkdir(parents=True, exist_ok=True))
 
-    async def write(self, record: NodeRecord) -> None:
+    async def announce(self, record: NodeRecord, joins: bool) -> None:
         await self._run(lambda: self._write(record))
 
-    async def remove(self, record: NodeRecord) -> None:
-        await self._run(lambda: _unlink(self._path(record)))
+    async def withdraw(self, record: NodeRecord) -> None:
+        await self._run(lambda: _unlink(self._folder(record.service) / f"{record.id}.json"))
 
     async def find(self, service: str) -> List[NodeRecord]:
         return await self._run(lambda: self._find(service))
 
-    async def publish(self, event: str, record: NodeRecord) -> None:
-        pass  # readers look at the directory often enough
-
     async def close(self) -> None:
         pass
 
-    def _path(self, record: NodeRecord) -> Path:
-        return self._root / encode_service(record.service) / f"{record.id}.json"
+    def _folder(self, service: str) -> Path:
+        return self._root / quote(service, safe="")
 
     def _write(self, record: NodeRecord) -> None:
-        path = self._path(record)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self._folder(record.service)
+        folder.mkdir(parents=True, exist_ok=True)
         content = {**record.to_wire(), "expires_at": int((time.time() + RECORD_TTL) * 1000)}
-        draft = path.parent / f".{record.id}.{os.getpid()}.tmp"
+        draft = folder / f".{record.id}.{os.getpid()}.tmp"
         draft.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        os.replace(draft, path)  # readers see the old file or the new one, never half of one
+        os.replace(draft, folder / f"{record.id}.json")  # readers see the old file or the new one, never half of one
 
     def _find(self, service: str) -> List[NodeRecord]:
         try:
-            paths = sorted((self._root / encode_service(service)).iterdir())
+            paths = sorted(self._folder(service).iterdir())
         except FileNotFoundError:
             return []
-        records = []
-        now = time.time() * 1000
-        for path in paths:
-            if path.name.startswith(".") or path.suffix != ".json":
-                continue
-            try:
-                text = path.read_bytes()
-            except FileNotFoundError:  # withdrawn since the directory was read
-                continue
-            record = self._live(text, service, path, now)
-            if record is not None:
-                records.append(record)
-        return records
+        found = [self._live(service, path) for path in paths if path.suffix == ".json" and path.name[0] != "."]
+        return [record for record in found if record is not None]
 
-    def _live(self, text: bytes, service: str, path: Path, now: float) -> Optional[NodeRecord]:
+    def _live(self, service: str, path: Path) -> Optional[NodeRecord]:
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:  # withdrawn since the directory was read
+            return None
         record = self.read(text, service, path.stem)
         if record is None:
             return None
@@ -83,17 +74,17 @@ class FileRegistry(Registry):
         if not isinstance(expires_at, (int, float)):
             self.warn_once(service, path.stem, f"expires_at {expires_at!r} is no number of milliseconds")
             return None
-        if expires_at < now - LITTER_SECONDS * 1000:
+        age = time.time() - expires_at / 1000
+        if age > LITTER_SECONDS:
             _unlink(path)
-        return record if expires_at > now else None
+        return record if age < 0 else None
 
     async def _run(self, work: Callable[[], T]) -> T:
         """File systems can hang, so they are kept off the event loop."""
         try:
             return await asyncio.get_event_loop().run_in_executor(None, work)
         except OSError as error:
-            message = f"cannot use the registry {self.url}: {error}"
-            raise MeshError("UNAVAILABLE", message, delivery="not-sent") from error
+            raise unavailable(f"cannot use the registry {self.url}: {error}", "not-sent") from error
 
 
 def _unlink(path: Path) -> None:

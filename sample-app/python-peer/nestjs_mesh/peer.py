@@ -129,7 +129,7 @@ class Peer:
         self._core.closing = True
         until = time.monotonic() + self._drain_timeout
         if self._announcement is not None:
-            await self._announcement.withdraw()
+            await self._announcement.end()
         if self._server is not None:
             self._server.close()
         await self._drain(until)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import redis.asyncio
 import redis.exceptions
 
-from .errors import MeshError
+from .errors import MeshError, unavailable
 from .registry import RECORD_TTL, REGISTRY_TIMEOUT, NodeRecord, Registry, stop_task
 
 log = logging.getLogger("nestjs_mesh")
@@ -65,27 +65,24 @@ class RedisRegistry(Registry):
             raise
         self._hints = asyncio.get_event_loop().create_task(self._listen())
 
-    async def write(self, record: NodeRecord) -> None:
-        now = _now_ms()
-        ttl_ms = int(RECORD_TTL * 1000)
+    async def announce(self, record: NodeRecord, joins: bool) -> None:
+        now, ttl_ms, index = _now_ms(), int(RECORD_TTL * 1000), _index(record.service)
+        text = json.dumps(record.to_wire(), separators=(",", ":"), ensure_ascii=False)
         pipe = self._redis.pipeline(transaction=True)
-        pipe.set(_key(record.service, record.id), record.to_json(), px=ttl_ms)
-        pipe.zadd(_index(record.service), {record.id: now + ttl_ms})
-        pipe.zremrangebyscore(_index(record.service), "-inf", now - _STALE_MS)
-        pipe.pexpire(_index(record.service), _INDEX_TTL_MS)
+        pipe.set(_key(record.service, record.id), text, px=ttl_ms)
+        pipe.zadd(index, {record.id: now + ttl_ms})
+        pipe.zremrangebyscore(index, "-inf", now - _STALE_MS)
+        pipe.pexpire(index, _INDEX_TTL_MS)
+        if joins:
+            pipe.publish(EVENTS_CHANNEL, _event("join", record))
         await self._ask(pipe.execute())
 
-    async def remove(self, record: NodeRecord) -> None:
+    async def withdraw(self, record: NodeRecord) -> None:
         pipe = self._redis.pipeline(transaction=True)
         pipe.delete(_key(record.service, record.id))
         pipe.zrem(_index(record.service), record.id)
+        pipe.publish(EVENTS_CHANNEL, _event("leave", record))
         await self._ask(pipe.execute())
-
-    async def publish(self, event: str, record: NodeRecord) -> None:
-        message: Dict[str, Any] = {"event": event, "service": record.service, "id": record.id}
-        if event == "join":
-            message["record"] = record.to_wire()
-        await self._ask(self._redis.publish(EVENTS_CHANNEL, json.dumps(message, ensure_ascii=False)))
 
     async def find(self, service: str) -> List[NodeRecord]:
         found = await self._ask(self._redis.zrangebyscore(_index(service), _now_ms(), "+inf"))
@@ -99,19 +96,14 @@ class RedisRegistry(Registry):
         if not wanted:
             return []
         values = await self._ask(self._redis.mget([_key(service, node_id) for node_id in wanted]))
-        records = []
-        for node_id, value in zip(wanted, values):
-            record = None if value is None else self.read(value, service, node_id)
-            if record is not None:
-                records.append(record)
-        return records
+        found = [self.read(value, service, node_id) for node_id, value in zip(wanted, values) if value is not None]
+        return [record for record in found if record is not None]
 
     async def close(self) -> None:
         if self._hints is not None:
             await stop_task(self._hints)
         if self._redis is not None:
-            # redis-py 5.0.1 renamed close() to aclose()
-            await getattr(self._redis, "aclose", self._redis.close)()
+            await _close(self._redis)
 
     async def _scan(self, service: str) -> Set[str]:
         prefix = _key(service, "")
@@ -141,7 +133,7 @@ class RedisRegistry(Registry):
         except (redis.exceptions.RedisError, OSError, asyncio.TimeoutError) as error:
             reason = str(error) or f"no answer within {REGISTRY_TIMEOUT:g} s"
             message = f"cannot use the registry {self.url}: {reason}"
-            raise MeshError("UNAVAILABLE", message, delivery="not-sent") from error
+            raise unavailable(message, "not-sent") from error
 
     async def _listen(self) -> None:
         """Hands on hints. They only save waiting: what is lost here is found by the next look at the registry."""
@@ -157,19 +149,29 @@ class RedisRegistry(Registry):
                 log.debug("no hints from the registry %s: %s", self.url, error)
             finally:
                 try:
-                    await getattr(pubsub, "aclose", pubsub.close)()
+                    await _close(pubsub)
                 except (redis.exceptions.RedisError, OSError):
                     pass
             await asyncio.sleep(1.0)
 
     def _hint(self, data: Any) -> None:
         try:
-            event = json.loads(data)
-            service = event["service"]
+            service = json.loads(data)["service"]
         except (ValueError, TypeError, KeyError, RecursionError):
             return
         if isinstance(service, str):
             self.on_hint(service)
+
+
+def _event(event: str, record: NodeRecord) -> str:
+    message: Dict[str, Any] = {"event": event, "service": record.service, "id": record.id}
+    if event == "join":
+        message["record"] = record.to_wire()
+    return json.dumps(message, ensure_ascii=False)
+
+
+async def _close(client: Any) -> None:
+    await getattr(client, "aclose", client.close)()  # redis-py 5.0.1 renamed close() to aclose()
 
 
 def _now_ms() -> int:

@@ -10,7 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Set
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from .errors import MeshError
 
@@ -34,11 +34,6 @@ def check_service(name: Any) -> str:
     return name
 
 
-def encode_service(name: str) -> str:
-    """The name as one path segment, as JavaScript's encodeURIComponent writes it."""
-    return quote(name, safe="")
-
-
 @dataclass(frozen=True)
 class NodeRecord:
     """One running instance of a service."""
@@ -53,10 +48,6 @@ class NodeRecord:
         """The JSON that others read."""
         wire = {"id": self.id, "service_name": self.service, "host": self.host, "port": self.port}
         return {**wire, "metadata": self.metadata}
-
-    def to_json(self) -> str:
-        """Compact JSON text."""
-        return json.dumps(self.to_wire(), separators=(",", ":"), ensure_ascii=False)
 
 
 def parse_record(value: Any, service: str, node_id: str) -> NodeRecord:
@@ -100,20 +91,16 @@ class Registry(ABC):
         """Reaches the store, or raises within REGISTRY_TIMEOUT."""
 
     @abstractmethod
-    async def write(self, record: NodeRecord) -> None:
-        """Writes the whole record, to live for RECORD_TTL."""
+    async def announce(self, record: NodeRecord, joins: bool) -> None:
+        """Writes the whole record, to live for RECORD_TTL; `joins` is False when it only lives on."""
 
     @abstractmethod
-    async def remove(self, record: NodeRecord) -> None:
+    async def withdraw(self, record: NodeRecord) -> None:
         """Takes the record out."""
 
     @abstractmethod
     async def find(self, service: str) -> List[NodeRecord]:
         """The live nodes of a service."""
-
-    @abstractmethod
-    async def publish(self, event: str, record: NodeRecord) -> None:
-        """Tells those who listen of a `join`, `leave` or `drain`; nothing where the store has no such means."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -171,19 +158,16 @@ class Announcement:
 
     async def start(self) -> None:
         """Returns when the record stands; raises MeshError when the store is away."""
-        await self._registry.write(self._record)
-        await self._registry.publish("join", self._record)
+        await self._registry.announce(self._record, joins=True)
         self._task = asyncio.get_event_loop().create_task(self._beat())
 
-    async def withdraw(self) -> None:
-        """Takes the record out; a store that is away forgets it by itself."""
+    async def end(self) -> None:
+        """Withdraws the record; a store that is away forgets it by itself."""
         if self._task is None:
             return
         await stop_task(self._task)
-        self._task = None
         try:
-            await self._registry.remove(self._record)
-            await self._registry.publish("leave", self._record)
+            await self._registry.withdraw(self._record)
         except MeshError as error:
             log.warning("not withdrawn from the registry, the record ends by itself in %g s: %s", RECORD_TTL, error)
 
@@ -192,10 +176,9 @@ class Announcement:
         while True:
             await asyncio.sleep(jittered(HEARTBEAT_INTERVAL))
             try:
-                await self._registry.write(self._record)
+                await self._registry.announce(self._record, joins=lost)
                 if lost:
                     log.warning("the registry %s is back", self._registry.url)
-                    await self._registry.publish("join", self._record)
                 lost = False
             except MeshError as error:
                 if not lost:

@@ -7,7 +7,7 @@ import ssl
 import time
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Set, Tuple, TypeVar
 
-from .directory import Directory, ServiceView
+from .directory import Directory, ServiceView, wait_for_event
 from .errors import MeshError, unavailable
 from .packet_channel import PacketChannel
 from .registry import NodeRecord, check_service
@@ -69,7 +69,7 @@ class Router:
             left = None if deadline is None else deadline - loop.time()
             if left is not None and left <= 0:
                 break
-            await view.wait_for_change(pause if left is None else min(pause, left))
+            await wait_for_event(view.changed, pause if left is None else min(pause, left))
             pause = min(pause * 2, 1.0)
         raise _not_found(view, failures)
 
