@@ -216,8 +216,9 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
         this.onRequest(value as RequestPacket);
         return;
       case 'event': {
-        const { pattern, data, metadata } = value as EventPacket;
+        const { id, pattern, data, metadata } = value as EventPacket;
         this.handler.onEvent({ pattern, data, metadata: readMetadata(metadata) }, this);
+        if (id !== undefined) this.acknowledge(id);
         return;
       }
       case 'cancel':
@@ -343,6 +344,14 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
         'raw',
         'the peer sent a message that is no packet, and there is no default raw handler; it is ignored',
       );
+  }
+
+  private acknowledge(id: PacketId): void {
+    try {
+      this.reply({ id, isDisposed: true });
+    } catch (cause) {
+      this.fault('reply', `an event could not be acknowledged: ${String(cause)}`);
+    }
   }
 
   private replyError(id: PacketId, error: MeshError): void {

@@ -86,9 +86,12 @@ export class RawStream {
   }
 
   /** The first payload that fits, as soon as it has come. */
-  async next(fits: (packet: Record<string, unknown>) => boolean, timeoutMs?: number): Promise<never> {
+  async next<T = unknown>(
+    fits: (packet: Record<string, unknown>) => boolean,
+    timeoutMs?: number,
+  ): Promise<T> {
     const find = (): unknown => this.received.find((value) => isObject(value) && fits(value));
-    return (await eventually('a packet that fits', find, timeoutMs)) as never;
+    return (await eventually('a packet that fits', find, timeoutMs)) as T;
   }
 
   /** The answer to the request with that id. */
