@@ -79,7 +79,8 @@ export class InboundChannels implements ChannelAcceptor {
 
   private acceptPackets(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, peer: Peer): void {
     const { options, packets } = this.deps;
-    this.respond(stream);
+    if (peer.plain) stream.respond({ ':status': 200 });
+    else this.respond(stream);
     const frames = new FrameStream(
       stream,
       options.limits,
