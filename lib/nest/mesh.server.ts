@@ -46,7 +46,7 @@ export class MeshServer
   private readonly events = new Map<string, MessageHandler[]>();
   private readonly channels = new Map<string | undefined, MessageHandler>();
   private hooked = false;
-  /** Resolves when the application is ready; `undefined` when nobody tells, as without `MeshModule`. */
+  /** Resolves when the application is ready; `undefined` when it is, or when nobody tells, as without `MeshModule`. */
   private gate: Promise<void> | undefined;
 
   constructor(options: MeshOptions | MeshNode) {
@@ -67,6 +67,9 @@ export class MeshServer
   /** Announces the node only once `ready` has resolved. `MeshModule` calls it. */
   announceAfter(ready: Promise<void>): void {
     this.gate = ready;
+    void ready.then(() => {
+      this.gate = undefined;
+    });
   }
 
   listen(callback: (error?: unknown) => void): void {
@@ -200,19 +203,21 @@ export class MeshServer
 
   private async start(): Promise<void> {
     await this.node.listen();
-    if (this.gate === undefined) {
+    const { gate } = this;
+    if (gate === undefined) {
       await this.node.announce();
       return;
     }
-    const announced = this.gate.then(() => this.node.announce());
-    // An application that is initialised already fails here; one that is not must be able to go on initialising.
-    const pending = Symbol('pending');
-    if ((await Promise.race([announced, immediate(pending)])) === pending) {
-      this.logger.log(
-        'listening; announced to the mesh once the application is initialised (app.init() or app.listen())',
-      );
-      announced.catch((error: unknown) => this.logger.error(error));
-    }
+    // Waiting for it here would keep the application from being initialised.
+    this.logger.log(
+      'listening; announced to the mesh once the application is initialised (app.init() or app.listen())',
+    );
+    gate
+      .then(() => this.node.announce())
+      .catch((error: unknown) => {
+        // Closed in the meantime: nothing is left to announce.
+        if (!this.node.status.draining) this.logger.error(error);
+      });
   }
 
   private routeOf(pattern: unknown): string {
@@ -267,8 +272,4 @@ export class MeshServer
       },
     );
   }
-}
-
-function immediate<T>(value: T): Promise<T> {
-  return new Promise((resolve) => setImmediate(resolve, value));
 }

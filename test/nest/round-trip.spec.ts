@@ -81,12 +81,17 @@ describe('a call over the mesh', () => {
     const { client } = await start();
     await expect(firstValueFrom(client.send({ cmd: 'sum' }, [1, 2, 3]))).resolves.toBe(6);
     await expect(client.call('async-sum', [1, 2, 3, 4])).resolves.toBe(10);
-    await expect(lastValueFrom(client.send('observable', [1, 2, 3]).pipe(toArray()))).resolves.toEqual([1, 2, 3]);
+    await expect(lastValueFrom(client.send('observable', [1, 2, 3]).pipe(toArray()))).resolves.toEqual([
+      1, 2, 3,
+    ]);
     await expect(lastValueFrom(client.send('one', 7).pipe(toArray()))).resolves.toEqual([7]);
     await expect(lastValueFrom(client.send('generator', 4).pipe(toArray()))).resolves.toEqual([0, 1, 2, 3]);
     await expect(client.call('fail', {})).rejects.toEqual({ status: 'error', message: 'boom' });
     await expect(client.call('fail-object', {})).rejects.toEqual({ code: 'X', status: 418 });
-    await expect(client.call('bigint', {})).rejects.toEqual({ status: 'error', message: 'Internal server error' });
+    await expect(client.call('bigint', {})).rejects.toEqual({
+      status: 'error',
+      message: 'Internal server error',
+    });
     await expect(client.call('nothing', {})).rejects.toBe(
       'There is no matching message handler defined in the remote service.',
     );
