@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections import deque
-from typing import Any, Callable, Deque, Dict, Iterable, Optional
+from typing import Any, Callable, Dict, Iterable, Optional
 
 import h2.config
 import h2.connection
@@ -19,6 +18,7 @@ import h2.exceptions
 import h2.settings
 
 from .errors import MeshError, unavailable
+from .frames import DEFAULT_MAX_FRAME_BYTES
 from .stream import HIGH_WATER_BYTES, HeaderList, Stream
 
 log = logging.getLogger("nestjs_mesh")
@@ -44,15 +44,22 @@ class _H2(h2.connection.H2Connection):
 
 
 class Connection(asyncio.Protocol):
-    """One HTTP/2 connection, either side. `on_request` is None on the side that dialled."""
+    """One HTTP/2 connection, either side.
+
+    on_request -- takes a stream that the other side opened; None on the side that dialled
+    on_going -- called when the other side takes no new streams
+    on_closed -- called once, when the connection is over
+    """
 
     def __init__(
         self,
-        on_request: Optional[Callable[[Stream], None]],
-        on_going: Callable[[], None],
-        on_closed: Callable[[], None],
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+        on_request: Optional[Callable[[Stream], None]] = None,
+        on_going: Callable[[], None] = lambda: None,
+        on_closed: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop = asyncio.get_event_loop()
+        self.max_frame_bytes = max_frame_bytes
         self.address = "?"
         self.secure = False
         #: Set once the other side's SETTINGS have come.
@@ -61,14 +68,15 @@ class Connection(asyncio.Protocol):
         self.error: Optional[MeshError] = None
         #: True when no new streams may be opened: GOAWAY was received or the connection is closing.
         self.going = False
+        self.streams: Dict[int, Stream] = {}
         self._on_request = on_request
         self._on_going = on_going
         self._on_closed = on_closed
         self._client = on_request is None
         self._h2 = _H2(h2.config.H2Configuration(client_side=self._client, header_encoding=False))
         self._transport: Optional[asyncio.Transport] = None
-        self._streams: Dict[int, Stream] = {}
-        self._ready_streams: Deque[Stream] = deque()
+        #: Streams that have something to send, in the order of their turns.
+        self._writing: Dict[int, Stream] = {}
         self._flush_scheduled = False
         self._paused = False
         self._timer: Optional[asyncio.TimerHandle] = None
@@ -131,15 +139,14 @@ class Connection(asyncio.Protocol):
 
     # --- for its streams ---
 
-    def open_stream(self, headers: HeaderList, on_answer: Callable[[Stream], None]) -> Stream:
+    def open_stream(self, headers: HeaderList) -> Stream:
         """Opens a stream (the dialling side only). Raises MeshError when the connection takes no new ones."""
         if self.going:
             raise unavailable(f"the connection to {self.address} is closing", "not-sent")
         if self._h2.open_outbound_streams >= self._h2.remote_settings.max_concurrent_streams:
             raise MeshError("RESOURCE_EXHAUSTED", f"{self.address} allows no more streams", delivery="not-sent")
         stream = Stream(self, self._h2.get_next_available_stream_id(), {})
-        stream.on_answer = on_answer
-        self._streams[stream.id] = stream
+        self.streams[stream.id] = stream
         self.send_headers(stream.id, headers)
         return stream
 
@@ -164,14 +171,12 @@ class Connection(asyncio.Protocol):
 
     def schedule(self, stream: Stream) -> None:
         """Lets `stream` send in the next flush."""
-        if not stream.queued:
-            stream.queued = True
-            self._ready_streams.append(stream)
+        self._writing[stream.id] = stream
         self._schedule_flush()
 
     def forget(self, stream: Stream) -> None:
         """The stream is over."""
-        self._streams.pop(stream.id, None)
+        self.streams.pop(stream.id, None)
 
     # --- closing ---
 
@@ -210,60 +215,51 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(self.error)
             self.ready.exception()
-        for stream in list(self._streams.values()):
+        for stream in list(self.streams.values()):
             stream.close(self.error)
         self._on_closed()
 
     # --- inside ---
 
     def _on_event(self, event: h2.events.Event) -> None:
+        stream = self.streams.get(getattr(event, "stream_id", None) or 0)
         if isinstance(event, h2.events.DataReceived):
-            stream = self._streams.get(event.stream_id)
-            if stream is None:
-                self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if stream is not None:
+                stream.on_data(event.data, event.flow_controlled_length)
             else:
-                stream.sink.on_data(event.data)
-                stream.settle(event.flow_controlled_length)
+                self.acknowledge(event.stream_id, event.flow_controlled_length)
         elif isinstance(event, h2.events.WindowUpdated):
-            if event.stream_id in self._streams:
-                self._resume([self._streams[event.stream_id]])
-            elif event.stream_id == 0:
-                self._resume(self._streams.values())
+            if stream is not None or not event.stream_id:
+                self._resume(self.streams.values() if stream is None else [stream])
         elif isinstance(event, h2.events.RequestReceived) and self._on_request is not None:
             stream = Stream(self, event.stream_id, _text_headers(event.headers))
-            self._streams[stream.id] = stream
+            self.streams[stream.id] = stream
             self._on_request(stream)
-        elif isinstance(event, h2.events.ResponseReceived):
-            stream = self._streams.get(event.stream_id)
-            if stream is not None and not stream.answered.done():
-                stream.headers = _text_headers(event.headers)
-                stream.on_answer(stream)
-                stream.answered.set_result(stream.headers)
-        elif isinstance(event, h2.events.StreamEnded):
-            if event.stream_id in self._streams:
-                self._streams[event.stream_id].on_remote_end()
-        elif isinstance(event, h2.events.StreamReset):
-            if event.stream_id in self._streams:
-                refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
-                name = getattr(event.error_code, "name", event.error_code)
-                reason = f"{self.address} reset the stream ({name})"
-                self._streams[event.stream_id].close(unavailable(reason, "refused" if refused else "unknown"))
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             if not self.ready.done():
                 self.ready.set_result(None)
                 self._keep_alive_later()
-            self._resume(self._streams.values())
+            self._resume(self.streams.values())
         elif isinstance(event, h2.events.ConnectionTerminated):
             self._on_goaway(event)
+        elif stream is None:
+            return
+        elif isinstance(event, h2.events.ResponseReceived):
+            stream.on_response(_text_headers(event.headers))
+        elif isinstance(event, h2.events.StreamEnded):
+            stream.on_remote_end()
+        elif isinstance(event, h2.events.StreamReset):
+            refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+            reason = f"{self.address} reset the stream ({_name_of(event.error_code)})"
+            stream.close(unavailable(reason, "refused" if refused else "unknown"))
 
     def _on_goaway(self, event: h2.events.ConnectionTerminated) -> None:
         self.going = True
         if event.error_code:
-            name = getattr(event.error_code, "name", event.error_code)
-            self.fail(unavailable(f"{self.address} ended the connection ({name})", "unknown"))
+            self.fail(unavailable(f"{self.address} ended the connection ({_name_of(event.error_code)})", "unknown"))
             return
         last = event.last_stream_id or 0
-        for stream in [s for s in self._streams.values() if self._client and s.id > last]:
+        for stream in [s for s in self.streams.values() if self._client and s.id > last]:
             stream.close(unavailable(f"{self.address} is shutting down and did not start this stream", "refused"))
         self._on_going()
 
@@ -281,11 +277,8 @@ class Connection(asyncio.Protocol):
         """Writes all that is ready; runs by itself at the end of each turn."""
         self._flush_scheduled = False
         written = 0
-        while self._ready_streams and not self._paused and not self.lost.done():
-            stream = self._ready_streams.popleft()
-            stream.queued = False
-            if stream.closed:
-                continue
+        while self._writing and not self._paused and not self.lost.done():
+            stream = self._writing.pop(next(iter(self._writing)))
             try:
                 sent = stream.pump(self._h2)
             except h2.exceptions.ProtocolError as error:
@@ -325,6 +318,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self.fail(unavailable(f"{self.address} did not answer a PING within {KEEP_ALIVE_TIMEOUT:g} s", "unknown"))
+
+
+def _name_of(code: Any) -> Any:
+    return getattr(code, "name", code)
 
 
 def _text_headers(headers: Any) -> Dict[str, str]:

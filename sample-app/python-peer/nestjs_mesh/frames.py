@@ -12,18 +12,13 @@ PEEK_BYTES = 256
 HEADER_BYTES = 4
 
 
-def frame_header(payload_bytes: int) -> bytes:
-    """The length prefix of a payload."""
-    return payload_bytes.to_bytes(HEADER_BYTES, "big")
-
-
 def encode_frame(payload: bytes) -> bytes:
-    """One whole frame. The sending path writes header and payload apart, to spare big payloads this copy."""
-    return frame_header(len(payload)) + payload
+    """One whole frame."""
+    return len(payload).to_bytes(HEADER_BYTES, "big") + payload
 
 
 class Oversized(NamedTuple):
-    """A frame beyond the limit: its payload was skipped, only its first bytes are known."""
+    """A frame beyond the limit: its payload is skipped, only its first bytes are known."""
 
     length: int
     head: bytes
@@ -34,64 +29,38 @@ class FramingError(ValueError):
 
 
 class FrameDecoder:
-    """Checks lengths before anything is allocated, and copies only the payloads that span pieces."""
+    """Checks the declared length before the payload is waited for, so no more than one frame is ever kept."""
 
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self._max = max_frame_bytes
-        self._header = b""
-        self._body = bytearray()
-        self._missing = -1  # payload bytes still to come; -1 while the header is read
-        self._declared = 0
-        self._skipping = False
+        self._buffer = bytearray()
+        self._skip = 0  # bytes still to come of a payload beyond the limit
 
     @property
     def in_frame(self) -> bool:
         """True when the bytes so far end inside a frame: an end of stream here cuts a message short."""
-        return self._missing >= 0 or bool(self._header)
+        return bool(self._buffer or self._skip)
 
-    def feed(self, data: bytes) -> Iterator[Union[memoryview, Oversized]]:
+    def feed(self, data: bytes) -> Iterator[Union[bytearray, Oversized]]:
         """The payloads that `data` completes, in order; to be iterated to its end.
 
         Raises FramingError, after the payloads before it, for a declared length over 16 times the limit.
         """
-        view = memoryview(data)
-        at, end = 0, len(view)
-        while at < end or self._missing == 0:
-            if self._missing < 0:
-                taken = bytes(view[at : at + HEADER_BYTES - len(self._header)])
-                self._header += taken
-                at += len(taken)
-                if len(self._header) < HEADER_BYTES:
-                    return
-                self._begin(int.from_bytes(self._header, "big"))
-                continue
-            piece = view[at : at + self._missing]
-            at += len(piece)
-            self._missing -= len(piece)
-            if self._skipping:
-                room = PEEK_BYTES - len(self._body)
-                self._body += piece[: max(0, room)]
-                if room > 0 and (len(self._body) == PEEK_BYTES or self._missing == 0):
-                    yield Oversized(self._declared, bytes(self._body))
-                if self._missing == 0:
-                    self._reset()
-            elif self._missing == 0:
-                payload = memoryview(self._body + piece) if self._body else piece
-                self._reset()
-                yield payload
-            else:
-                self._body += piece
-
-    def _begin(self, length: int) -> None:
-        if length > self._max * TRUST_FACTOR:
-            raise FramingError(
-                f"a frame of {length} bytes was declared, more than {TRUST_FACTOR} times max_frame_bytes ({self._max})"
-            )
-        self._header = b""
-        self._declared = self._missing = length
-        self._skipping = length > self._max
-
-    def _reset(self) -> None:
-        self._missing = -1
-        self._body = bytearray()
-        self._skipping = False
+        skipped = min(self._skip, len(data))
+        self._skip -= skipped
+        self._buffer += memoryview(data)[skipped:]
+        at = 0
+        while len(self._buffer) >= at + HEADER_BYTES:
+            start = at + HEADER_BYTES
+            length = int.from_bytes(self._buffer[at:start], "big")
+            if length > self._max * TRUST_FACTOR:
+                reason = f"more than {TRUST_FACTOR} times max_frame_bytes ({self._max})"
+                raise FramingError(f"a frame of {length} bytes was declared, {reason}")
+            wanted = length if length <= self._max else min(length, PEEK_BYTES)
+            if len(self._buffer) < start + wanted:
+                break
+            payload = self._buffer[start : start + wanted]
+            yield payload if length <= self._max else Oversized(length, bytes(payload))
+            at = start + length
+        self._skip = self._skip or max(0, at - len(self._buffer))
+        del self._buffer[:at]

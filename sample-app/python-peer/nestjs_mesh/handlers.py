@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Optional
 
 from .channel import Channel, PeerInfo
+from .errors import MASKED_ERROR, MeshError, RpcError
 from .packets import route_of
+
+log = logging.getLogger("nestjs_mesh")
 
 #: Takes `()`, `(data)` or `(data, ctx)`; gives a value, a coroutine or an async generator.
 Handler = Callable[..., Any]
@@ -33,12 +37,12 @@ class Context:
 
 
 class Handlers:
-    """Requests, events and raw channels by route or name."""
+    """Requests and events by route, raw channels by name."""
 
     def __init__(self) -> None:
+        self.channels: Dict[str, ChannelHandler] = {}
         self._requests: Dict[str, Handler] = {}
         self._events: Dict[str, List[Handler]] = {}
-        self._channels: Dict[str, ChannelHandler] = {}
 
     def add_request(self, pattern: Any, handler: Handler) -> None:
         """One handler a pattern; a second one is a mistake, so it raises ValueError."""
@@ -53,31 +57,44 @@ class Handlers:
 
     def add_channel(self, name: str, handler: ChannelHandler) -> None:
         """One handler a channel name."""
-        if name in self._channels:
-            raise ValueError(f"channel {name!r} already has a handler: {self._channels[name]!r}")
-        self._channels[name] = handler
+        if name in self.channels:
+            raise ValueError(f"channel {name!r} already has a handler: {self.channels[name]!r}")
+        self.channels[name] = handler
 
     def request(self, pattern: Any) -> Optional[Handler]:
-        """The handler of a received pattern; a string that holds JSON means the same as the object, as in Nest."""
-        return self._requests.get(_find(pattern, self._requests))
+        """The handler of a received pattern."""
+        handler: Optional[Handler] = _find(pattern, self._requests)
+        return handler
 
-    def event(self, pattern: Any) -> List[Handler]:
-        """The handlers of a received event's pattern."""
-        return self._events.get(_find(pattern, self._events), [])
+    def event(self, pattern: Any) -> Optional[Handler]:
+        """One handler that runs all those of a received event's pattern; one that fails does not touch the others."""
+        handlers: Optional[List[Handler]] = _find(pattern, self._events)
 
-    def channel(self, name: str) -> Optional[ChannelHandler]:
-        """The handler of raw channels with this name."""
-        return self._channels.get(name)
+        async def run_all(data: Any, ctx: Context) -> None:
+            failure: Optional[Exception] = None
+            for handler in handlers or ():
+                try:
+                    result = handler(data, ctx)
+                    if hasattr(result, "__await__"):
+                        await result
+                except Exception as error:
+                    log.error("a handler of the event %s failed", ctx.pattern, exc_info=error)
+                    failure = error if isinstance(error, (RpcError, MeshError)) else RpcError(MASKED_ERROR)
+            if failure is not None:
+                raise failure
+
+        return run_all if handlers else None
 
 
-def _find(pattern: Any, table: Dict[str, Any]) -> str:
+def _find(pattern: Any, table: Dict[str, Any]) -> Any:
+    """A string that holds JSON means the same as the object, as in Nest."""
     route = route_of(pattern)
     if route not in table and isinstance(pattern, str) and pattern.startswith("{"):
         try:
-            return route_of(json.loads(pattern))
+            route = route_of(json.loads(pattern))
         except (ValueError, RecursionError):
             pass
-    return route
+    return table.get(route)
 
 
 def _with_context(handler: Handler) -> Handler:

@@ -18,7 +18,7 @@ async def check(host: str, port: int, ca: Optional[str] = None) -> None:
     if ca is not None:
         tls = ssl.create_default_context(cafile=ca)
         tls.set_alpn_protocols(["h2"])
-    connection = Connection(None, lambda: None, lambda: None)
+    connection = Connection()
     await dial(connection, host, port, tls)
     await connection.close()
 

@@ -3,146 +3,229 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Optional, Set
+from typing import Any, Callable, Dict, Optional
 
-import h2.errors
-
-from .calls import OpenCall
 from .channel import Channel, PeerInfo
-from .errors import MeshError, error_from_wire, unavailable
-from .executor import Executor
-from .frames import HEADER_BYTES, FrameDecoder, FramingError, Oversized, frame_header
-from .handlers import Handlers
-from .packets import CallId, decode_json, encode_json, kind_of, peek_id, route_of, too_large
-from .stream import Sink, Stream
+from .errors import NO_HANDLER, MeshError, error_from_wire, unavailable
+from .handlers import Context, Handlers
+from .inbound_call import InboundCall
+from .outbound_call import OutboundCall
+from .packets import CallId, kind_of, peek_id, route_of, string_metadata
+from .stream import Reader, Stream
 
 log = logging.getLogger("nestjs_mesh")
 
+#: Calls and events of one channel that may be running at once; more are refused.
+MAX_RUNNING = 10_000
+#: JavaScript's largest exact integer.
+MAX_TIMEOUT_MS = 2**53 - 1
 
-class PacketChannel(Sink):
-    """Reads the frames of a stream and hands each to whom it concerns: our open calls, the executor, the raw channel.
 
-    `start_raw` gives the Channel of the default raw handler, or None when there is no such handler.
+class PacketChannel(Reader):
+    """Hands each message of a stream to whom it concerns: our open calls, the handlers, the default raw channel.
+
+    dialled -- True when this side opened the channel
+    start_raw -- gives the Channel of the default raw handler, or None when there is no such handler
     """
 
     def __init__(
         self,
         stream: Stream,
         peer: PeerInfo,
+        dialled: bool,
         handlers: Handlers,
-        max_frame_bytes: int,
         start_raw: Callable[[PacketChannel], Optional[Channel]],
     ) -> None:
         self.stream = stream
         self.peer = peer
-        #: True when the peer asked for no new requests.
-        self.draining = False
-        #: False while the stream has carried nothing but raw values.
-        self.packets_seen = False
-        self.executor = Executor(handlers, peer, self._send, stream.drain, self._end_when_idle)
-        self._max = max_frame_bytes
-        self._decoder = FrameDecoder(max_frame_bytes)
+        self.dialled = dialled
+        self._handlers = handlers
         self._start_raw = start_raw
         self._raw: Optional[Channel] = None
         self._raw_running = False
+        #: False while the stream has carried nothing but raw values.
+        self._packets_seen = False
+        #: True when this side sends no new requests here, and when its half ends as soon as it is idle.
+        self._retired = False
+        self._leaving = False
         self._last_id = 0
-        self._calls: Dict[CallId, OpenCall] = {}
-        self._warned: Set[str] = set()
+        self._outbound: Dict[CallId, OutboundCall] = {}
+        self._inbound: Dict[Any, InboundCall] = {}
 
     @property
     def usable(self) -> bool:
         """True when new requests may be sent."""
         stream = self.stream
-        over = stream.closed or stream.ending or stream.remote_ended
-        return not (over or self.draining or stream.connection.going)
+        return stream.writable and not (stream.remote_ended or self._retired or stream.connection.going)
 
     @property
     def busy(self) -> bool:
         """True while calls of either side are open."""
-        return bool(self._calls) or self.executor.busy
+        return bool(self._outbound or self._inbound)
 
     # --- our calls ---
 
-    def open(
-        self, pattern: Any, data: Any, deadline: Optional[float], metadata: Optional[Dict[str, str]] = None
-    ) -> OpenCall:
+    def open(self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str]) -> OutboundCall:
         """Sends a request. `deadline` is an instant of the event loop's clock; the call fails by itself then."""
         self._last_id += 1
         packet: Dict[str, Any] = {"id": self._last_id, "pattern": pattern, "data": data}
         if metadata:
             packet["metadata"] = metadata
-        loop = self.stream.connection.loop
         if deadline is not None and self.peer.extended:
-            packet["timeout"] = max(1, int((deadline - loop.time()) * 1000))
-        self._send(packet, "the data")
-        call = OpenCall(self._last_id, self._close)
-        self._calls[call.id] = call
-        if deadline is not None:
-            message = f"{self.peer.service} did not answer {route_of(pattern)} within the call's timeout"
-            call.timer = loop.call_at(deadline, call.finish, MeshError("DEADLINE_EXCEEDED", message))
+            packet["timeout"] = max(1, int((deadline - self.stream.connection.loop.time()) * 1000))
+        self.stream.send(packet, "the data")
+        call = OutboundCall(self._last_id, self._release)
+        self._outbound[call.id] = call
+        call.expire_at(deadline, f"{self.peer.service} did not answer {route_of(pattern)} within the call's timeout")
         return call
 
-    async def emit(self, pattern: Any, data: Any, metadata: Optional[Dict[str, str]] = None) -> None:
+    async def emit(self, pattern: Any, data: Any, metadata: Dict[str, str]) -> None:
         """Sends an event; returns when the transport has taken it."""
         packet: Dict[str, Any] = {"pattern": pattern, "data": data}
         if metadata:
             packet["metadata"] = metadata
-        self._send(packet, "the event")
+        self.stream.send(packet, "the event")
         await self.stream.drain()
 
+    def _release(self, call: OutboundCall) -> None:
+        open_still = self._outbound.pop(call.id, None) is not None
+        if open_still and self.peer.extended and self.stream.writable:
+            self.stream.send({"id": call.id, "cancel": True}, "cancel")
+        self._end_when_idle()
+
+    # --- leaving ---
+
     def drain(self) -> None:
-        """Asks the peer for no new requests."""
-        if self.peer.extended and self.usable:
-            self._send({"drain": True}, "drain")
+        """Asks the peer for no new requests. Who dialled a channel ends it then, so the other one uses it no more."""
+        self._retired = self._retired or not self.dialled
+        if self.peer.extended and self.stream.writable:
+            self.stream.send({"drain": True}, "drain")
 
-    def stop_requests(self) -> None:
-        """The peer is leaving: no new requests, and this half ends when the open ones are answered."""
-        self.draining = True
+    def retire(self) -> None:
+        """The peer is leaving: no new requests, and the side that dialled ends its half once it is idle."""
+        self._retired, self._leaving = True, self.dialled
         self._end_when_idle()
 
-    def _close(self, call: OpenCall) -> None:
-        open_still = self._calls.pop(call.id, None) is not None
-        if open_still and self.peer.extended and not self.stream.closed and not self.stream.ending:
-            self._send({"id": call.id, "cancel": True}, "cancel")
-        self._end_when_idle()
+    def _end_when_idle(self) -> None:
+        if (self.stream.remote_ended or self._leaving) and not self.busy and not self._raw_running:
+            self.stream.end()
 
-    def _send(self, packet: Dict[str, Any], what: str) -> None:
-        payload = encode_json(packet, self._max, what)
-        self.stream.write(frame_header(len(payload)), payload)
+    # --- Reader ---
 
-    # --- Sink ---
+    def on_value(self, value: Any, size: int) -> None:
+        kind = kind_of(value)
+        extended = self.peer.extended
+        if kind == "response" and (extended or value["id"] in self._outbound):
+            self._on_response(value, size)
+        elif kind in ("request", "event"):
+            self._packets_seen = True
+            self._on_call(value, kind == "event")
+        elif kind == "cancel" and extended:
+            if value["id"] in self._inbound:
+                self._inbound[value["id"]].cancel()
+        elif kind == "drain" and extended:
+            self.retire()
+        elif kind == "open" and extended:
+            self._warn("open", "asked this side to open a stream, which this peer does not do")
+        elif self.offer_raw() and self._raw is not None:
+            self._raw.on_value(value, size)
+        else:
+            self._warn("raw", "sent a message that is no packet, and no @peer.channel() takes such")
 
-    def on_data(self, data: bytes) -> None:
-        try:
-            for payload in self._decoder.feed(data):
-                if isinstance(payload, Oversized):
-                    self._skipped(payload.head, too_large("the message", payload.length, self._max, "refused"))
-                    continue
-                try:
-                    value = decode_json(payload)
-                except ValueError as error:
-                    message = f"a message is not UTF-8 JSON: {error}"
-                    failure = MeshError("INVALID_ARGUMENT", message, delivery="refused")
-                    self._skipped(bytes(payload[:256]), failure)
-                    continue
-                self._take(value, HEADER_BYTES + len(payload))
-        except FramingError as error:
-            self._warn("framing", f"{error}; its channel is reset")
-            self.stream.reset(h2.errors.ErrorCodes.PROTOCOL_ERROR, MeshError("RESOURCE_EXHAUSTED", str(error)))
+    def on_unreadable(self, head: bytes, error: MeshError) -> None:
+        """Fails the one call that it belongs to, and the channel lives on."""
+        self._warn(error.code, error.message)
+        peeked = peek_id(head)
+        if peeked is not None and peeked.is_request:
+            self._reply(peeked.id, {"err": error.to_wire(), "isDisposed": True, "status": "error"})
+        elif peeked is not None and peeked.id in self._outbound:
+            error.delivery = "unknown"
+            self._outbound[peeked.id].finish(error.at(self.peer.service, self.peer.node_id))
 
-    def on_end(self) -> None:
-        if self._decoder.in_frame:
-            self._warn("cut", "its channel ended inside a message")
+    def on_end(self, error: Optional[MeshError]) -> None:
         self._fail_calls(unavailable(f"{self.peer.service} ended its channel before it answered", "unknown"))
         if self._raw is not None:
-            self._raw.finish(None)
+            self._raw.on_end(error)
         self._end_when_idle()
 
     def on_closed(self, error: Optional[MeshError]) -> None:
-        self.executor.stop()
+        for call in list(self._inbound.values()):
+            call.cancel()
         self._fail_calls(error or unavailable(f"the channel to {self.peer.service} was closed", "unknown"))
         if self._raw is not None:
-            self._raw.closed(error)
+            self._raw.on_closed(error)
+
+    def _on_response(self, packet: Dict[str, Any], size: int) -> None:
+        call = self._outbound.get(packet["id"])
+        if call is None:
+            log.debug("a response of %s for the unknown or finished call %r", self.peer.service, packet["id"])
+            return
+        if not packet.get("err") and "response" in packet:
+            call.put(packet["response"], size)
+        if packet.get("err") or packet.get("isDisposed"):
+            del self._outbound[call.id]
+            error = error_from_wire(packet["err"]) if packet.get("err") else None
+            call.finish(error.at(self.peer.service, self.peer.node_id) if isinstance(error, MeshError) else error)
+
+    def _fail_calls(self, error: MeshError) -> None:
+        calls, self._outbound = self._outbound, {}
+        for call in calls.values():
+            failure = MeshError(error.code, error.message, delivery="unknown")
+            call.finish(failure.at(self.peer.service, self.peer.node_id))
+
+    # --- calls of the peer ---
+
+    def _on_call(self, packet: Dict[str, Any], is_event: bool) -> None:
+        call_id, pattern = packet.get("id"), packet["pattern"]
+        key = object() if is_event else call_id  # an event cannot be cancelled, so nobody looks for it by its id
+        if key in self._inbound:
+            self._warn("duplicate", f"sent a second request with the id {call_id!r} while the first is open; ignored")
+            return
+
+        def reply(answer: Dict[str, Any]) -> None:
+            if is_event:
+                answer.pop("response", None)  # what is acknowledged is that the handlers have run
+            if call_id is not None:
+                self._reply(call_id, answer)
+
+        def done(call: InboundCall) -> None:
+            del self._inbound[key]
+            self._end_when_idle()
+
+        self._inbound[key] = call = InboundCall(reply, self.stream.drain, done)
+        try:
+            deadline = self._admit(packet)
+        except MeshError as error:
+            self._warn(error.code, error.message)
+            call.refuse(error.to_wire())
+            return
+        handler = self._handlers.event(pattern) if is_event else self._handlers.request(pattern)
+        if handler is not None:
+            metadata = string_metadata(packet.get("metadata"))
+            call.run(handler, packet.get("data"), Context(route_of(pattern), self.peer, metadata, deadline))
+            return
+        if is_event:
+            log.error("no event handler for %s, sent by %s", route_of(pattern), self.peer.service)
+        call.refuse(NO_HANDLER)
+
+    def _admit(self, packet: Dict[str, Any]) -> Optional[float]:
+        """The call's deadline; MeshError (`refused`) when it cannot be started."""
+        if len(self._inbound) > MAX_RUNNING:
+            message = f"{MAX_RUNNING} calls of this channel are running already"
+            raise MeshError("RESOURCE_EXHAUSTED", message, delivery="refused")
+        timeout = packet.get("timeout")
+        if timeout is None or not self.peer.extended:
+            return None
+        if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout > MAX_TIMEOUT_MS:
+            message = f"timeout must be a number of milliseconds up to {MAX_TIMEOUT_MS}; got {str(timeout)[:100]!r}"
+            raise MeshError("INVALID_ARGUMENT", message, delivery="refused")
+        if timeout <= 0:
+            raise MeshError("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived", delivery="refused")
+        return self.stream.connection.loop.time() + timeout / 1000
+
+    def _reply(self, call_id: CallId, answer: Dict[str, Any]) -> None:
+        # The id first: who cannot read the rest then still knows whose it is.
+        self.stream.send({"id": call_id, **answer}, "the answer")
 
     # --- the default raw channel on this stream ---
 
@@ -156,90 +239,10 @@ class PacketChannel(Sink):
     async def raw_done(self) -> None:
         """The default raw handler is through; a stream that carried nothing else is over with it."""
         self._raw_running = False
-        if self._raw is not None and not self.packets_seen and not self._calls:
+        if self._raw is not None and not self._packets_seen and not self._outbound:
             await self._raw.close(timeout=None)
         else:
             self._end_when_idle()
 
-    # --- inside ---
-
-    def _take(self, value: Any, size: int) -> None:
-        kind = kind_of(value)
-        extended = self.peer.extended
-        if kind == "response" and (extended or value["id"] in self._calls):
-            self._on_response(value, size)
-        elif kind in ("request", "event"):
-            self.packets_seen = True
-            self._on_call(value, kind == "request")
-        elif kind == "cancel" and extended:
-            self.executor.cancel(value["id"])
-        elif kind == "drain" and extended:
-            self.stop_requests()
-        elif kind == "open" and extended:
-            self._warn("open", "it asked this side to open a stream, which this peer does not do")
-        elif self.offer_raw() and self._raw is not None:
-            self._raw.push(value, size)
-        else:
-            self._warn("raw", "it sent a message that is no packet, and no @peer.channel() takes such")
-
-    def _on_call(self, packet: Dict[str, Any], is_request: bool) -> None:
-        try:
-            self.executor.admit(packet)
-        except MeshError as error:
-            self._warn(error.code, error.message)
-            if "id" in packet:
-                self.executor.refuse(packet["id"], error)
-            return
-        if is_request:
-            self.executor.request(packet)
-        else:
-            self.executor.event(packet)
-
-    def _on_response(self, packet: Dict[str, Any], size: int) -> None:
-        call = self._calls.get(packet["id"])
-        if call is None:
-            log.debug("a response of %s for the unknown or finished call %r", self.peer.service, packet["id"])
-            return
-        ended = bool(packet.get("isDisposed"))
-        if packet.get("err"):
-            del self._calls[call.id]
-            error = error_from_wire(packet["err"])
-            if isinstance(error, MeshError):
-                error.at(self.peer.service, self.peer.node_id)
-            call.finish(error)
-            return
-        if "response" in packet:
-            call.add(packet["response"], size)
-        if ended:
-            del self._calls[call.id]
-            call.finish()
-
-    def _skipped(self, head: bytes, error: MeshError) -> None:
-        """A message that could not be read fails the one call it belongs to, and the channel lives on."""
-        self._warn(error.code, error.message)
-        peeked = peek_id(head)
-        if peeked is None:
-            return
-        if peeked.is_request:
-            self.executor.refuse(peeked.id, error)
-        elif peeked.id in self._calls:
-            error.delivery = "unknown"
-            self._calls[peeked.id].finish(error.at(self.peer.service, self.peer.node_id))
-
-    def _fail_calls(self, error: MeshError) -> None:
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.finish(
-                MeshError(error.code, error.message, delivery="unknown").at(self.peer.service, self.peer.node_id)
-            )
-
-    def _end_when_idle(self) -> None:
-        leaving = self.stream.remote_ended or self.draining
-        if leaving and not self.busy and not self._raw_running:
-            self.stream.end()
-
     def _warn(self, about: str, message: str) -> None:
-        """One warning a channel and fault; a peer that repeats it must not flood the log."""
-        level = logging.DEBUG if about in self._warned else logging.WARNING
-        self._warned.add(about)
-        log.log(level, "%s at %s: %s", self.peer.service, self.peer.address, message)
+        self.stream.warn(about, f"{self.peer.service} {message}")

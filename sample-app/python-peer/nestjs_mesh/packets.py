@@ -38,7 +38,7 @@ def encode_json(value: Any, max_bytes: int, what: str) -> bytes:
     return payload
 
 
-def decode_json(payload: memoryview) -> Any:
+def decode_json(payload: Union[bytearray, memoryview]) -> Any:
     """The value in a payload; ValueError (bad UTF-8, bad JSON, nested too deep) says what is wrong."""
     try:
         return _DECODER.decode(str(payload, "utf-8"))
@@ -59,25 +59,18 @@ class Peeked(NamedTuple):
     is_request: bool
 
 
-_SCALAR = r'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null'
-_PEEK = re.compile(
-    rf'\s*\{{\s*(?P<before>(?:"\w+"\s*:\s*(?:{_SCALAR})\s*,\s*)*)"id"\s*:\s*(?P<id>{_SCALAR})\s*(?:,\s*"(?P<next>\w+)"|[,}}])'
-)
+_PEEK = re.compile(r'\s*\{\s*"id"\s*:\s*(-?\d{1,16}|"(?:[^"\\]|\\.){1,256}")\s*,\s*"(\w+)"\s*:')
 
 
 def peek_id(head: bytes) -> Optional[Peeked]:
     """The id of a packet of which only the first bytes are known; senders write it first for that reason."""
     found = _PEEK.match(head.decode("utf-8", "replace"))
-    if found is None:
-        return None
+    if found is None or found.group(2) not in ("pattern", "event", "response", "err", "isDisposed"):
+        return None  # a doubtful head is not guessed at: that could fail a call that is well
     try:
-        call_id = json.loads(found.group("id"))
+        return Peeked(json.loads(found.group(1)), found.group(2) in ("pattern", "event"))
     except ValueError:
         return None
-    if not is_call_id(call_id):
-        return None
-    answer = found.group("next") in ("response", "err", "isDisposed") or '"isDisposed"' in found.group("before")
-    return Peeked(call_id, not answer)
 
 
 def is_call_id(value: Any) -> bool:
@@ -114,21 +107,16 @@ def string_metadata(value: Any) -> Dict[str, str]:
     return {key: item if isinstance(item, str) else _COMPACT.encode(item) for key, item in value.items()}
 
 
-def check_metadata(metadata: Optional[Dict[str, str]]) -> None:
-    """Metadata to be sent is an object of strings, as in Nest."""
+def check_metadata(metadata: Optional[Dict[str, str]]) -> Dict[str, str]:
+    """Metadata to be sent is an object of strings, as in Nest; ValueError otherwise."""
     for key, value in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise ValueError(f"metadata must map strings to strings; got {key!r}: {value!r}")
+    return metadata or {}
 
 
-def route_of(pattern: Any) -> str:
+def route_of(pattern: Any, depth: int = 0) -> str:
     """The route of a pattern by Nest's rules (transformPatternToRoute): `{'cmd': 'sum'}` is `{"cmd":"sum"}`."""
-    if isinstance(pattern, str):
-        return pattern
-    return _normalise(pattern, 0)
-
-
-def _normalise(pattern: Any, depth: int) -> str:
     if isinstance(pattern, str):
         return pattern
     if isinstance(pattern, float) and pattern.is_integer():
@@ -144,7 +132,7 @@ def _normalise(pattern: Any, depth: int) -> str:
     parts = []
     for key in sorted(map(str, pattern), key=lambda name: (name.casefold(), name.swapcase())):
         value = pattern[key]
-        text = f'"{_escape(value)}"' if isinstance(value, str) else _normalise(value, depth + 1)
+        text = f'"{_escape(value)}"' if isinstance(value, str) else route_of(value, depth + 1)
         parts.append(f'"{_escape(key)}":{text}')
     return "{" + ",".join(parts) + "}"
 

@@ -9,27 +9,33 @@ import logging
 import socket
 import time
 import uuid
-from typing import Any, AsyncIterator, Callable, Dict, Optional, Tuple, TypeVar
+from typing import Any, AsyncIterator, Callable, Dict, List, Optional, Tuple, TypeVar
 
-from .calls import END, OpenCall
 from .channel import Channel
 from .connection import Connection
 from .directory import Directory
 from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
 from .handlers import DEFAULT_CHANNEL, ChannelHandler, Handler, Handlers
+from .headers import check_header_value, check_headers
+from .outbound_call import OutboundCall
+from .packet_channel import PacketChannel
 from .packets import check_metadata, route_of
 from .registry import Announcement, NodeRecord, check_service, open_registry
 from .router import Router
-from .session import Core, Session, check_header_value, check_headers
+from .session import Core, Session
 from .tls import Tls
 
 log = logging.getLogger("nestjs_mesh")
-T = TypeVar("T")
 H = TypeVar("H", bound=Handler)
 C = TypeVar("C", bound=ChannelHandler)
 
+#: Seconds.
+Timeout = Optional[float]
+Metadata = Optional[Dict[str, str]]
 DEFAULT_TIMEOUT = 30.0
+#: Seconds without an open call after which a draining node is taken to be done with a peer that does not say so.
+QUIET = 0.1
 
 
 class Peer:
@@ -124,26 +130,45 @@ class Peer:
 
     async def close(self) -> None:
         """Withdraws, asks callers for no more, finishes what is open within `drain_timeout`, then disconnects."""
-        if self._core.closing:
+        if self._core.draining:
             return
-        self._core.closing = True
+        self._core.draining = True
         until = time.monotonic() + self._drain_timeout
         if self._announcement is not None:
             await self._announcement.end()
         if self._server is not None:
             self._server.close()
         await self._drain(until)
-        for session in self._router.sessions:
-            for packets in session.packet_channels:
-                packets.stream.end()
-        channels = [asyncio.ensure_future(channel.close()) for channel in list(self._core.channels)]
-        if channels:
-            await asyncio.wait(channels, timeout=max(0.05, until - time.monotonic()))
-        for task in [*channels, *self._core.tasks]:
+        self._core.closed = True
+        for packets in self._packet_channels():
+            packets.stream.end()
+        channels = [channel for session in self._router.sessions for channel in session.channels]
+        closing = [asyncio.ensure_future(channel.close()) for channel in channels]
+        if closing:
+            await asyncio.wait(closing, timeout=max(0.05, until - time.monotonic()))
+        for task in [*closing, *self._core.tasks]:
             task.cancel()
         await self._router.close()
         await self._directory.close()
         await self._registry.close()
+
+    async def _drain(self, until: float) -> None:
+        channels = self._packet_channels()
+        for packets in channels:
+            packets.drain()
+        # Requests that crossed our drain packet are still on their way: a peer that has opened a channel ends it behind
+        # its last one, and from all others they have come when nothing was open for a moment.
+        quiet_since = time.monotonic()
+        while time.monotonic() < until:
+            if any(packets.busy for packets in channels):
+                quiet_since = time.monotonic()
+            ended = all(packets.stream.closed or packets.stream.remote_ended for packets in channels)
+            if quiet_since < time.monotonic() - QUIET or (ended and not any(packets.busy for packets in channels)):
+                return
+            await asyncio.sleep(0.01)
+
+    def _packet_channels(self) -> List[PacketChannel]:
+        return [packets for session in self._router.sessions for packets in session.packet_channels]
 
     async def __aenter__(self) -> Peer:
         await self.start()
@@ -184,66 +209,38 @@ class Peer:
             host = _own_address()
         return host, port
 
-    async def _drain(self, until: float) -> None:
-        channels = [packets for session in self._router.sessions for packets in session.packet_channels]
-        for packets in channels:
-            packets.drain()
-        # Requests that crossed our drain packet are still on their way: a peer ends its half behind its last one,
-        # and one that does not do so gets a moment.
-        crossing = time.monotonic() + 0.2
-        while time.monotonic() < until:
-            open_still = [packets for packets in channels if not packets.stream.closed]
-            waiting = [p for p in open_still if p.peer.extended and not p.stream.remote_ended]
-            if not any(p.busy for p in open_still) and (not waiting or time.monotonic() > crossing):
-                return
-            await asyncio.sleep(0.01)
-
     # --- calls ---
 
     async def call(
-        self,
-        service: str,
-        pattern: Any,
-        data: Any = None,
-        *,
-        timeout: Optional[float] = None,
-        metadata: Optional[Dict[str, str]] = None,
+        self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
     ) -> Any:
         """The answer of one node of `service`: its first value, None when it gives none.
 
         timeout -- seconds for everything, waiting for the service included; default 30, 0 is none
         Raises RpcError for what the handler threw, MeshError for what went wrong on the way.
         """
-        deadline = _deadline(DEFAULT_TIMEOUT if timeout is None else timeout)
+        deadline = _deadline(timeout, DEFAULT_TIMEOUT)
         call = await self._open_call(service, pattern, data, deadline, deadline, metadata)
         try:
-            value = await call.next()
+            return await call.__anext__()
+        except StopAsyncIteration:
+            return None
         except MeshError as error:
             raise error.at(service, None, route_of(pattern)) from None
         finally:
             call.close()
-        return None if value is END else value
 
     async def stream(
-        self,
-        service: str,
-        pattern: Any,
-        data: Any = None,
-        *,
-        timeout: Optional[float] = None,
-        metadata: Optional[Dict[str, str]] = None,
+        self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
     ) -> AsyncIterator[Any]:
         """The values of the answer, one by one; closing the iterator cancels the call.
 
         timeout -- seconds for the whole stream; by default 30 s to find the service, and then no limit
         """
-        wait_until = _deadline(DEFAULT_TIMEOUT if timeout is None else timeout)
-        call = await self._open_call(service, pattern, data, wait_until, _deadline(timeout or 0), metadata)
+        wait_until, deadline = _deadline(timeout, DEFAULT_TIMEOUT), _deadline(timeout, 0)
+        call = await self._open_call(service, pattern, data, wait_until, deadline, metadata)
         try:
-            while True:
-                value = await call.next()
-                if value is END:
-                    return
+            async for value in call:
                 yield value
         except MeshError as error:
             raise error.at(service, None, route_of(pattern)) from None
@@ -251,18 +248,11 @@ class Peer:
             call.close()
 
     async def emit(
-        self,
-        service: str,
-        pattern: Any,
-        data: Any = None,
-        *,
-        timeout: Optional[float] = None,
-        metadata: Optional[Dict[str, str]] = None,
+        self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
     ) -> None:
         """Sends an event to one node of `service`; returns when the transport has taken it."""
-        check_metadata(metadata)
-        deadline = _deadline(DEFAULT_TIMEOUT if timeout is None else timeout)
-        packets = await self._router.find(service, deadline, self._router.packets_to)
+        metadata = check_metadata(metadata)
+        packets = await self._router.find(service, _deadline(timeout, DEFAULT_TIMEOUT), self._router.packets_to)
         await packets.emit(pattern, data, metadata)
 
     async def open_channel(
@@ -270,40 +260,34 @@ class Peer:
         service: str,
         name: Optional[str] = None,
         *,
-        metadata: Optional[Dict[str, str]] = None,
+        metadata: Metadata = None,
         session_id: Optional[str] = None,
-        timeout: Optional[float] = None,
+        timeout: Timeout = None,
     ) -> Channel:
         """Opens a raw channel to one node of `service`; `metadata` arrives as headers."""
-        channel_name = DEFAULT_CHANNEL if name is None else name
-        check_header_value("the channel's name", channel_name)
+        channel_name = check_header_value("the channel's name", name or DEFAULT_CHANNEL)
         headers = check_headers(metadata)
-        deadline = _deadline(DEFAULT_TIMEOUT if timeout is None else timeout)
 
-        async def reach(record: NodeRecord, until: Optional[float]) -> Channel:
-            session = await self._router.session_to(record, until)
+        async def reach(node_id: str, record: Optional[NodeRecord], deadline: Optional[float]) -> Channel:
+            session = await self._router.session_to(node_id, record, deadline)
             return await session.open_channel(channel_name, headers, session_id)
 
-        return await self._router.find(service, deadline, reach, reuse=False)
+        return await self._router.find(service, _deadline(timeout, DEFAULT_TIMEOUT), reach)
 
     async def _open_call(
-        self,
-        service: str,
-        pattern: Any,
-        data: Any,
-        wait_until: Optional[float],
-        deadline: Optional[float],
-        metadata: Optional[Dict[str, str]],
-    ) -> OpenCall:
-        check_metadata(metadata)
+        self, service: str, pattern: Any, data: Any, wait_until: Timeout, deadline: Timeout, metadata: Metadata
+    ) -> OutboundCall:
+        metadata = check_metadata(metadata)
         packets = await self._router.find(service, wait_until, self._router.packets_to)
         return packets.open(pattern, data, deadline, metadata)
 
 
-def _deadline(timeout: float) -> Optional[float]:
-    if timeout < 0:
+def _deadline(timeout: Timeout, default: float) -> Optional[float]:
+    """The instant on the event loop's clock; None for a timeout of 0, which is none."""
+    seconds = default if timeout is None else timeout
+    if seconds < 0:
         raise ValueError(f"timeout must be in seconds, 0 for none; got {timeout}")
-    return asyncio.get_event_loop().time() + timeout if timeout else None
+    return asyncio.get_event_loop().time() + seconds if seconds else None
 
 
 def _is_loopback(host: str) -> bool:

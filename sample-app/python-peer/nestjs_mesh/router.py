@@ -14,6 +14,8 @@ from .registry import NodeRecord, check_service
 from .session import Core, Session
 
 T = TypeVar("T")
+#: Reaches one node by its id and record before the deadline. The record is None when only a live channel is known.
+Reach = Callable[[str, Optional[NodeRecord], Optional[float]], Awaitable[T]]
 
 
 class Router:
@@ -28,8 +30,8 @@ class Router:
         self._under_way: Dict[Tuple[str, str], asyncio.Task[Any]] = {}
         self._failed_at: Dict[str, float] = {}
         self._turn = 0
-        core.on_packets = self.on_packets
-        core.on_closed = self.on_closed
+        core.on_packets = self._on_packets
+        core.on_closed = self._on_closed
 
     async def close(self) -> None:
         """Ends what is being connected, then every connection."""
@@ -37,41 +39,57 @@ class Router:
             task.cancel()
         await asyncio.gather(*(session.connection.close() for session in list(self.sessions)))
 
-    async def find(
-        self,
-        service: str,
-        deadline: Optional[float],
-        reach: Callable[[NodeRecord, Optional[float]], Awaitable[T]],
-        reuse: bool = True,
-    ) -> T:
+    async def find(self, service: str, deadline: Optional[float], reach: Reach[T]) -> T:
         """Tries the nodes of a service in turn until one is reached or the deadline passes."""
         view = self._directory.view(check_service(service))
-        loop = asyncio.get_event_loop()
         failures: Dict[str, MeshError] = {}
         pause = 0.1
-        while not self._core.closing:
+        while not self._core.closed:
             for node_id, record in self._candidates(view):
-                live = self._live_packets(node_id) if reuse else None
-                if live is not None:
-                    return live  # type: ignore[return-value]
-                if record is None:
-                    continue
+                address = f"{record.host}:{record.port}" if record else f"node {node_id}"
                 try:
-                    return await reach(record, deadline)
+                    return await reach(node_id, record, deadline)
                 except asyncio.TimeoutError:
-                    late = unavailable("not connected within the call's timeout", "not-sent")
-                    failures.setdefault(f"{record.host}:{record.port}", late)
+                    failures.setdefault(address, unavailable("not connected within the call's timeout", "not-sent"))
                 except MeshError as error:
                     if error.code != "UNAVAILABLE":
                         raise error.at(service, node_id) from None
-                    failures[f"{record.host}:{record.port}"] = error
+                    failures[address] = error
                     self._failed_at[node_id] = time.monotonic()
-            left = None if deadline is None else deadline - loop.time()
+            left = None if deadline is None else deadline - asyncio.get_event_loop().time()
             if left is not None and left <= 0:
                 break
             await wait_for_event(view.changed, pause if left is None else min(pause, left))
             pause = min(pause * 2, 1.0)
         raise _not_found(view, failures)
+
+    async def packets_to(self, node_id: str, record: Optional[NodeRecord], deadline: Optional[float]) -> PacketChannel:
+        """The packet channel to a node: a live one, whoever opened it, or a new one."""
+        for session in self._by_node.get(node_id, ()):
+            packets = session.usable_packets
+            if packets is not None:
+                return packets
+
+        async def open_packets() -> PacketChannel:
+            return await (await self.session_to(node_id, record, None)).open_packets()
+
+        return await self._shared(("packets", node_id), open_packets, deadline)
+
+    async def session_to(self, node_id: str, record: Optional[NodeRecord], deadline: Optional[float]) -> Session:
+        """A session on which this side can open streams: it has dialled."""
+        for session in self._by_node.get(node_id, ()):
+            if session.record is not None and not session.connection.going:
+                return session
+        if record is None:
+            raise unavailable("its address is not known", "not-sent")
+
+        async def dial(record: NodeRecord = record) -> Session:
+            session = await Session.dial(self._core, record, self._tls)
+            self.sessions.add(session)
+            self._by_node.setdefault(node_id, []).append(session)
+            return session
+
+        return await self._shared(("session", node_id), dial, deadline)
 
     def _candidates(self, view: ServiceView) -> List[Tuple[str, Optional[NodeRecord]]]:
         """All nodes, each call beginning with the next one; those that just failed come last."""
@@ -92,48 +110,20 @@ class Router:
             ordered.sort(key=lambda item: self._failed_at.get(item[0], 0.0) > recent)
         return ordered
 
-    def _live_packets(self, node_id: str) -> Optional[PacketChannel]:
-        for session in self._by_node.get(node_id, ()):
-            packets = session.usable_packets
-            if packets is not None:
-                return packets
-        return None
-
-    async def packets_to(self, record: NodeRecord, deadline: Optional[float]) -> PacketChannel:
-        async def open_packets() -> PacketChannel:
-            session = await self.session_to(record, None)
-            return await session.open_packets()
-
-        return await self._shared(("packets", record.id), open_packets, deadline)
-
-    async def session_to(self, record: NodeRecord, deadline: Optional[float]) -> Session:
-        for session in self._by_node.get(record.id, ()):
-            if session.record is not None and not session.connection.going:
-                return session
-
-        async def dial() -> Session:
-            session = await Session.dial(self._core, record, self._tls)
-            self.sessions.add(session)
-            self._by_node.setdefault(record.id, []).append(session)
-            return session
-
-        return await self._shared(("session", record.id), dial, deadline)
-
     async def _shared(self, key: Tuple[str, str], start: Callable[[], Awaitable[T]], deadline: Optional[float]) -> T:
         """What several callers want at once is done once; each waits for it until its own deadline (TimeoutError)."""
-        loop = asyncio.get_event_loop()
         task = self._under_way.get(key)
         if task is None:
-            task = asyncio.ensure_future(start())
-            self._under_way[key] = task
+            task = self._under_way[key] = asyncio.ensure_future(start())
 
             def done(finished: asyncio.Task[Any]) -> None:
-                self._under_way.pop(key, None)
+                del self._under_way[key]
                 if not finished.cancelled():
                     finished.exception()  # those who waited may all have gone
 
             task.add_done_callback(done)
-        await asyncio.wait({task}, timeout=None if deadline is None else max(0.0, deadline - loop.time()))
+        left = None if deadline is None else max(0.0, deadline - asyncio.get_event_loop().time())
+        await asyncio.wait({task}, timeout=left)
         if not task.done():
             raise asyncio.TimeoutError
         if task.cancelled():
@@ -141,18 +131,15 @@ class Router:
         result: T = task.result()
         return result
 
-    # --- sessions ---
-
-    def on_packets(self, session: Session) -> None:
+    def _on_packets(self, session: Session) -> None:
         peer = session.peer
-        if peer is None or peer.node_id is None:
-            return
-        sessions = self._by_node.setdefault(peer.node_id, [])
-        if session not in sessions:
-            sessions.append(session)
-        self._directory.notify(peer.service)
+        if peer is not None and peer.node_id is not None:
+            sessions = self._by_node.setdefault(peer.node_id, [])
+            if session not in sessions:
+                sessions.append(session)
+            self._directory.notify(peer.service)
 
-    def on_closed(self, session: Session) -> None:
+    def _on_closed(self, session: Session) -> None:
         self.sessions.discard(session)
         for node_id in [node_id for node_id, sessions in self._by_node.items() if session in sessions]:
             self._by_node[node_id].remove(session)

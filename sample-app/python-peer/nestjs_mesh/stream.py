@@ -1,16 +1,21 @@
-"""One HTTP/2 stream: flow control both ways, and who takes what arrives on it."""
+"""One HTTP/2 stream as a stream of JSON messages in frames, with flow control both ways."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from typing import Callable, Deque, Dict, Iterable, List, Optional, Protocol, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Optional, Set, Tuple
 
 import h2.connection
-import h2.errors
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
 
 from .errors import MeshError, unavailable
+from .frames import HEADER_BYTES, PEEK_BYTES, FrameDecoder, FramingError, Oversized, encode_frame
+from .packets import decode_json, encode_json, too_large
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 log = logging.getLogger("nestjs_mesh")
 
@@ -24,91 +29,95 @@ CHUNK_BYTES = 256 * 1024
 HeaderList = List[Tuple[str, str]]
 
 
-class StreamOwner(Protocol):
-    """What a stream needs of its connection."""
-
-    loop: asyncio.AbstractEventLoop
-    address: str
-    going: bool
-
-    def send_headers(self, stream_id: int, headers: HeaderList) -> None: ...
-
-    def send_reset(self, stream_id: int, code: int) -> None: ...
-
-    def acknowledge(self, stream_id: int, size: int) -> None: ...
-
-    def schedule(self, stream: Stream) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def forget(self, stream: Stream) -> None: ...
-
-
-class Sink:
+class Reader:
     """Who takes what arrives on a stream."""
 
-    def on_data(self, data: bytes) -> None:
-        """Bytes of the body; `stream.hold()` keeps their flow-control credit back until they are consumed."""
+    def on_value(self, value: Any, size: int) -> None:
+        """A message, of `size` bytes; `stream.hold()` keeps their flow-control credit back."""
 
-    def on_end(self) -> None:
-        """The other side has ended its half."""
+    def on_unreadable(self, head: bytes, error: MeshError) -> None:
+        """A message that is no JSON, or too large; `head` is how it begins."""
+
+    def on_end(self, error: Optional[MeshError]) -> None:
+        """The other side has ended its half, inside a message when there is an error."""
 
     def on_closed(self, error: Optional[MeshError]) -> None:
         """Called once, when both halves are over (None) or the stream broke."""
 
 
 class Stream:
-    """One HTTP/2 stream."""
+    """One HTTP/2 stream. Until it has a `reader`, what arrives is ignored."""
 
-    def __init__(self, connection: StreamOwner, stream_id: int, headers: Dict[str, str]) -> None:
+    def __init__(self, connection: Connection, stream_id: int, headers: Dict[str, str]) -> None:
         self.connection = connection
         self.id = stream_id
         #: What the other side sent: the request's headers, or the answer's once there.
         self.headers = headers
-        self.answered: asyncio.Future[Dict[str, str]] = connection.loop.create_future()
-        #: Called with the answer's head before any of its body, to set the sink.
-        self.on_answer: Callable[[Stream], None] = lambda stream: None
-        self.sink = Sink()
+        self.answered: asyncio.Future[None] = connection.loop.create_future()
+        #: Called with the answer's head before any of its body, to set the reader.
+        self.on_answer: Callable[[], None] = lambda: None
+        self.reader: Optional[Reader] = None
         self.closed = False
         self.remote_ended = False
         self.ending = False
-        self.pending_bytes = 0
-        self.queued = False
         self._local_ended = False
-        self._pending: Deque[Union[bytes, memoryview]] = deque()
-        self._waiters: List[asyncio.Future[None]] = []
+        self._abandoned = False
+        self._pending = bytearray()
+        self._room = asyncio.Event()
+        self._decoder = FrameDecoder(connection.max_frame_bytes)
         self._unacknowledged = 0
         self._held = 0
+        self._warned: Set[str] = set()
+
+    # --- sending ---
+
+    @property
+    def writable(self) -> bool:
+        """True while messages may be sent."""
+        return not self.closed and not self.ending
+
+    @property
+    def pending_bytes(self) -> int:
+        """What waits to be sent."""
+        return len(self._pending)
 
     def respond(self, status: int, headers: Iterable[Tuple[str, str]] = ()) -> None:
         """The answer's head."""
-        self.connection.send_headers(self.id, [(":status", str(status)), *headers])
+        try:
+            self.connection.send_headers(self.id, [(":status", str(status)), *headers])
+        except ProtocolError:
+            pass  # reset already: the event that says so comes next
 
-    def write(self, *pieces: bytes) -> None:
-        """Queues bytes, to leave together with all else that is written in this turn. Raises MeshError once closed."""
-        if self.closed or self.ending:
+    def send(self, value: Any, what: str) -> None:
+        """Queues a message, called `what` in errors. Raises MeshError when it cannot be sent."""
+        self.write(encode_frame(encode_json(value, self.connection.max_frame_bytes, what)))
+
+    def write(self, data: bytes) -> None:
+        """Queues bytes, to leave together with all else that is written in this turn."""
+        if not self.writable:
             raise unavailable(f"the channel to {self.connection.address} is closed", "not-sent")
-        self._pending.extend(pieces)
-        self.pending_bytes += sum(map(len, pieces))
+        self._pending += data
         if self.pending_bytes > MAX_PENDING_BYTES:
             reason = f"the peer at {self.connection.address} left over {MAX_PENDING_BYTES} bytes unread"
             log.warning("%s; its channel is closed", reason)
-            self.reset(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, MeshError("RESOURCE_EXHAUSTED", reason))
+            self.reset(ErrorCodes.ENHANCE_YOUR_CALM, MeshError("RESOURCE_EXHAUSTED", reason))
         else:
             self.connection.schedule(self)
 
     async def drain(self, below: int = HIGH_WATER_BYTES) -> None:
         """Waits while more than `below` bytes wait to be sent; returns at once when the stream has broken."""
         while self.pending_bytes > below and not self.closed:
-            waiter = self.connection.loop.create_future()
-            self._waiters.append(waiter)
-            await waiter
+            self._room.clear()
+            await self._room.wait()
 
-    def end(self) -> None:
-        """END_STREAM, after what is still to be sent."""
-        if not self.closed and not self.ending:
+    def end(self, abandon: bool = False) -> None:
+        """END_STREAM, after what is still to be sent; `abandon` then resets the half of the other side too."""
+        if self.writable:
             self.ending = True
             self.connection.schedule(self)
+        self._abandoned = self._abandoned or abandon
+        if self._local_ended and abandon:
+            self.reset(ErrorCodes.NO_ERROR)
 
     def reset(self, code: int, error: Optional[MeshError] = None) -> None:
         """RST_STREAM now; what was not sent yet is dropped."""
@@ -116,59 +125,80 @@ class Stream:
             self.connection.send_reset(self.id, code)
             self.close(error)
 
+    def pump(self, connection: h2.connection.H2Connection) -> int:
+        """Sends the next DATA frame as far as the windows allow; returns its size, 0 when nothing more can be sent."""
+        if self.closed:
+            return 0
+        window = connection.local_flow_control_window(self.id)
+        room = max(0, min(window, connection.max_outbound_frame_size, CHUNK_BYTES))
+        data = bytes(self._pending[:room])
+        del self._pending[:room]
+        end = self.ending and not self._pending
+        if data or (end and not self._local_ended):
+            connection.send_data(self.id, data, end_stream=end)
+            self._local_ended = end
+        if self.pending_bytes <= HIGH_WATER_BYTES // 2:
+            self._room.set()
+        if end and self.remote_ended:
+            self.close(None)
+        elif end and self._abandoned:
+            self.reset(ErrorCodes.NO_ERROR)
+        return len(data)
+
+    # --- receiving ---
+
+    def on_data(self, data: bytes, flow_controlled_size: int) -> None:
+        """Bytes of the body."""
+        self._unacknowledged += flow_controlled_size
+        try:
+            if self.reader is not None:
+                self._read(self.reader, data)
+        except FramingError as error:
+            self.warn("framing", f"{error}; the channel is reset")
+            self.reset(ErrorCodes.PROTOCOL_ERROR, MeshError("RESOURCE_EXHAUSTED", str(error)))
+        self._acknowledge()
+
+    def _read(self, reader: Reader, data: bytes) -> None:
+        for payload in self._decoder.feed(data):
+            if isinstance(payload, Oversized):
+                limit = self.connection.max_frame_bytes
+                reader.on_unreadable(payload.head, too_large("the message", payload.length, limit, "refused"))
+                continue
+            try:
+                value = decode_json(payload)
+            except ValueError as error:
+                failure = MeshError("INVALID_ARGUMENT", f"a message is not UTF-8 JSON: {error}", delivery="refused")
+                reader.on_unreadable(bytes(payload[:PEEK_BYTES]), failure)
+                continue
+            reader.on_value(value, HEADER_BYTES + len(payload))
+
     def hold(self, size: int) -> None:
-        """Keeps back the credit of `size` received bytes."""
+        """Keeps back the flow-control credit of `size` received bytes; a negative size gives it back."""
         self._held += size
+        if size < 0:
+            self._acknowledge()
 
-    def release(self, size: int) -> None:
-        """Gives back credit that was held."""
-        self._held -= size
-        self.settle(0)
-
-    def settle(self, received: int) -> None:
-        """Acknowledges what arrived, as far as nobody holds it."""
-        self._unacknowledged += received
+    def _acknowledge(self) -> None:
         size = self._unacknowledged - max(0, self._held)
         if size > 0:
             self._unacknowledged -= size
             self.connection.acknowledge(self.id, size)
 
-    def pump(self, h2_connection: h2.connection.H2Connection) -> int:
-        """Sends the next DATA frame as far as the windows allow; returns its size, 0 when nothing more can be sent."""
-        window = h2_connection.local_flow_control_window(self.id)
-        room = min(window, h2_connection.max_outbound_frame_size, CHUNK_BYTES)
-        if self._pending and room <= 0:
-            return 0
-        data = self._take(room)
-        end = self.ending and not self._pending
-        if data or (end and not self._local_ended):
-            h2_connection.send_data(self.id, data, end_stream=end)
-            self._local_ended = end
-        if self.pending_bytes <= HIGH_WATER_BYTES // 2 or not self._pending:
-            self._wake()
-        if end and self.remote_ended:
-            self.close(None)
-        return len(data)
-
-    def _take(self, room: int) -> Union[bytes, memoryview]:
-        """Up to `room` pending bytes: many small pieces are joined, a big one is sliced without a copy."""
-        parts: List[Union[bytes, memoryview]] = []
-        taken = 0
-        while self._pending and taken < room:
-            piece = self._pending.popleft()
-            if len(piece) > room - taken:
-                view = memoryview(piece)
-                self._pending.appendleft(view[room - taken :])
-                piece = view[: room - taken]
-            parts.append(piece)
-            taken += len(piece)
-        self.pending_bytes -= taken
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    def on_response(self, headers: Dict[str, str]) -> None:
+        """The head of the answer."""
+        if not self.answered.done():
+            self.headers = headers
+            self.on_answer()
+            self.answered.set_result(None)
 
     def on_remote_end(self) -> None:
         """The other half is over."""
         self.remote_ended = True
-        self.sink.on_end()
+        if self.reader is not None:
+            cut = self._decoder.in_frame
+            if cut:
+                self.warn("cut", "the channel ended inside a message")
+            self.reader.on_end(MeshError("DATA_LOSS", "the channel ended inside a message") if cut else None)
         if self._local_ended:
             self.close(None)
 
@@ -179,16 +209,17 @@ class Stream:
         self.closed = True
         self.connection.forget(self)
         self._pending.clear()
-        self.pending_bytes = self._held = 0
-        self.settle(0)  # the connection's window outlives the stream
+        self._held = 0
+        self._acknowledge()  # the connection's window outlives the stream
         if not self.answered.done():
             self.answered.set_exception(error or unavailable("the peer ended the stream without an answer", "refused"))
             self.answered.exception()  # nobody may be waiting; that is no fault worth a log line
-        self._wake()
-        self.sink.on_closed(error)
+        self._room.set()
+        if self.reader is not None:
+            self.reader.on_closed(error)
 
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+    def warn(self, about: str, message: str) -> None:
+        """One warning a stream and fault; a peer that repeats it must not flood the log."""
+        level = logging.DEBUG if about in self._warned else logging.WARNING
+        self._warned.add(about)
+        log.log(level, "%s: %s", self.connection.address, message)

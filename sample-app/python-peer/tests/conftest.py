@@ -173,7 +173,7 @@ class RawClient(asyncio.Protocol):
                 self.body += event.data
                 if self.headers[":status"] == "200":
                     for payload in self._decoder.feed(event.data):
-                        assert isinstance(payload, memoryview)
+                        assert isinstance(payload, bytearray)
                         self.messages.append(decode_json(payload))
             elif isinstance(event, h2.events.StreamEnded):
                 self.ended = True

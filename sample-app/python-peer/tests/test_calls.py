@@ -167,8 +167,13 @@ def test_timeouts_and_cancelled_calls_cancel_the_handler(files: str) -> None:
             with pytest.raises(MeshError, match="DEADLINE_EXCEEDED"):
                 await b.call("service-a", "slow", timeout=0.2)
             await eventually(lambda: state["cancelled"] == 1)
+
+            def busy() -> bool:
+                return any(p.busy for s in a._router.sessions for p in s.packet_channels)
+
+            await eventually(lambda: not busy())
             task = asyncio.ensure_future(b.call("service-a", "slow"))
-            await eventually(lambda: any(p.busy for s in a._router.sessions for p in s.packet_channels))
+            await eventually(busy)
             task.cancel()
             await eventually(lambda: state["cancelled"] == 2)
 

@@ -1,0 +1,36 @@
+"""The header names of the wire, and what may travel as one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, Optional
+
+#: Headers that are the protocol's own or HTTP's; every further one is metadata.
+_OWN = {"x-service-name", "x-session-id", "x-mesh-node-id", "x-mesh-version", "x-mesh-channel"}
+_OWN |= {"host", "content-type", "content-length", "te", "accept-encoding"}
+#: HTTP/2 forbids these (RFC 9113, 8.2.2).
+_FORBIDDEN = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+
+
+def metadata_of(headers: Dict[str, str]) -> Dict[str, str]:
+    """The metadata among received headers."""
+    return {key: value for key, value in headers.items() if key not in _OWN and not key.startswith(":")}
+
+
+def check_headers(metadata: Optional[Dict[str, str]]) -> Dict[str, str]:
+    """The metadata of a channel as headers: names in lower case; ValueError for what HTTP/2 cannot carry."""
+    result = {}
+    for key, value in (metadata or {}).items():
+        name = key.lower()
+        reserved = name in _OWN or name in _FORBIDDEN or name.startswith("x-mesh-")
+        if reserved or not re.fullmatch(r"[a-z0-9!#$%&'*+.^_`|~-]+", name):
+            raise ValueError(f"channel metadata {key!r} cannot be used as a header name")
+        result[name] = check_header_value(f"channel metadata {key!r}", value)
+    return result
+
+
+def check_header_value(what: str, value: Any) -> str:
+    """Text that can be the value of a header; ValueError otherwise."""
+    if not isinstance(value, str) or not re.fullmatch(r"[\x20-\x7e]*", value) or value != value.strip():
+        raise ValueError(f"{what} must be printable ASCII without spaces around; got {value!r}")
+    return value

@@ -1,0 +1,127 @@
+"""A call that a peer makes: the handler's side of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Awaitable, Callable, Dict, Optional
+
+from .errors import MASKED_ERROR, MeshError, RpcError
+from .handlers import Context, Handler
+
+log = logging.getLogger("nestjs_mesh")
+
+
+class InboundCall:
+    """Runs a handler and turns what it does into answers; exactly one that ends the call, unless it is cancelled.
+
+    reply -- sends a response packet without its `id`; raises MeshError when it cannot be sent
+    ready -- waits until the caller has room for more
+    on_done -- called once, when no handler is at work any more
+    """
+
+    def __init__(
+        self,
+        reply: Callable[[Dict[str, Any]], None],
+        ready: Callable[[], Awaitable[None]],
+        on_done: Callable[[InboundCall], None],
+    ) -> None:
+        self._reply = reply
+        self._ready = ready
+        self._on_done = on_done
+        self._open = True
+        self._task: Optional[asyncio.Task[None]] = None
+        self._timer: Optional[asyncio.TimerHandle] = None
+
+    def run(self, handler: Handler, data: Any, ctx: Context) -> None:
+        """Starts the handler; one that is no coroutine is answered at once."""
+        try:
+            result = handler(data, ctx)
+            if hasattr(result, "__await__") or hasattr(result, "__aiter__"):
+                loop = asyncio.get_event_loop()
+                if ctx.deadline is not None:
+                    self._timer = loop.call_at(ctx.deadline, self._expire)
+                self._task = loop.create_task(self._work(result, ctx))
+                self._task.add_done_callback(lambda task: self._done(result))
+                return
+            self._send({"response": result, "isDisposed": True})
+        except Exception as error:
+            self._fail_handler(error, ctx)
+        self._on_done(self)
+
+    def refuse(self, err: Any) -> None:
+        """Answers a call that is not run. `err` is the error as it goes on the wire."""
+        self._fail(err)
+        self._on_done(self)
+
+    def cancel(self) -> None:
+        """The caller wants no answer any more, or is gone."""
+        self._open = False
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _work(self, result: Any, ctx: Context) -> None:
+        try:
+            if hasattr(result, "__await__"):
+                result = await result
+            if hasattr(result, "__aiter__"):
+                await self._stream(result)
+            else:
+                self._send({"response": result, "isDisposed": True})
+        except asyncio.CancelledError:  # by itself: the caller must not wait for ever
+            self._fail(MeshError("CANCELLED", "the handler was cancelled").to_wire())
+        except Exception as error:
+            self._fail_handler(error, ctx)
+
+    def _done(self, result: Any) -> None:
+        if hasattr(result, "close"):
+            result.close()  # a task that is cancelled before its first step leaves the coroutine unstarted
+        self._forget_deadline()
+        self._on_done(self)
+
+    async def _stream(self, values: Any) -> None:
+        try:
+            async for value in values:
+                self._forget_deadline()  # it is for an answer that stays out, not for one that has begun
+                self._send({"response": value})
+                await self._ready()
+            self._send({"isDisposed": True})
+        finally:
+            if hasattr(values, "aclose"):
+                await values.aclose()
+
+    def _send(self, answer: Dict[str, Any]) -> None:
+        if not self._open:
+            return
+        try:
+            self._reply(answer)
+        except MeshError as error:
+            if error.code == "INVALID_ARGUMENT":
+                raise TypeError(error.message) from error  # a fault of this side, not of the caller
+            raise
+        self._open = "isDisposed" not in answer
+
+    def _expire(self) -> None:
+        self._fail(MeshError("DEADLINE_EXCEEDED", "the handler did not finish within the call's timeout").to_wire())
+        self.cancel()
+
+    def _forget_deadline(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _fail_handler(self, error: Exception, ctx: Context) -> None:
+        if not self._open:
+            return
+        if isinstance(error, (RpcError, MeshError)):
+            self._fail(error.to_wire())
+        else:
+            log.error("the handler of %s, called by %s, failed", ctx.pattern, ctx.peer.service, exc_info=error)
+            self._fail(MASKED_ERROR)
+
+    def _fail(self, err: Any) -> None:
+        for wire in (err, MASKED_ERROR):  # what a handler threw may be no JSON, or too large
+            try:
+                self._send({"err": wire, "isDisposed": True, "status": "error"})
+                return
+            except (MeshError, TypeError) as error:
+                log.debug("an error could not be sent as it is: %s", error)
