@@ -127,6 +127,24 @@ def test_a_second_request_with_an_open_id_does_not_touch_the_first(files: str) -
     run(test())
 
 
+def test_a_call_that_is_cancelled_before_it_has_begun_leaves_nothing_behind(files: str) -> None:
+    async def test() -> None:
+        peer = Peer("a", files)
+
+        @peer.handler("never")
+        async def never() -> None:
+            raise AssertionError("cancelled in the same read, so it must not begin")
+
+        async with peer, raw_client(peer) as client:
+            client.open_packets()
+            client.send_bytes(encode_frame(b'{"id":1,"pattern":"never"}') + encode_frame(b'{"id":1,"cancel":true}'))
+            (session,) = peer._router.sessions
+            await eventually(lambda: session.packet_channels and not session.packet_channels[0].busy)
+            assert client.messages == []
+
+    run(test())
+
+
 def test_frames_in_any_pieces_are_put_together(files: str) -> None:
     async def test() -> None:
         async with packets(files) as client:

@@ -12,7 +12,7 @@ import pytest
 
 from nestjs_mesh import Channel, MeshError, Peer, Tls
 
-from .conftest import eventually, next_line, run, script
+from .conftest import eventually, next_line, raw_client, run, script
 
 
 def test_a_killed_peer_fails_its_open_calls_at_once(registry: str) -> None:
@@ -75,6 +75,46 @@ def test_closing_finishes_what_is_open_and_starts_nothing_new(files: str) -> Non
             await eventually(lambda: not b._router.sessions)
             with pytest.raises(MeshError, match="the registry names no node"):
                 await b.call("a", "slow", timeout=1)
+
+    run(test())
+
+
+def test_who_dialled_goes_on_calling_over_a_channel_whose_other_side_drains(files: str) -> None:
+    async def test() -> None:
+        a = Peer("a", files)
+        a.handler("echo")(lambda data: data)
+        async with a, raw_client(a) as client:
+            client.open_packets()
+            client.send('{"drain":true}')
+            client.send('{"id":1,"pattern":"echo","data":"still"}')
+            assert await client.expect(1) == [{"id": 1, "response": "still", "isDisposed": True}]
+            assert not client.ended
+            client.send_bytes(b"", end=True)
+            await eventually(lambda: client.ended)
+
+    run(test())
+
+
+def test_a_draining_node_asks_on_channels_it_has_dialled_too_and_its_handlers_can_still_call(files: str) -> None:
+    async def test() -> None:
+        a, b = Peer("a", files), Peer("b", files)
+        a.handler("echo")(lambda data: data)
+
+        @b.handler("slow")
+        async def slow() -> object:
+            await asyncio.sleep(0.3)
+            return await b.call("a", "echo", "called while draining")
+
+        async with a:
+            await b.start()
+            await b.call("a", "echo")
+            call = asyncio.ensure_future(a.call("b", "slow"))
+            (session,) = a._router.sessions
+            await eventually(lambda: session.packet_channels[0].busy)
+            closing = asyncio.ensure_future(b.close())
+            await eventually(lambda: not session.packet_channels[0].usable)
+            assert await call == "called while draining"
+            await closing
 
     run(test())
 
