@@ -3,7 +3,7 @@ import type { ChannelOpening } from '../node/handlers.js';
 import type { MeshNode } from '../node/mesh-node.js';
 import type { Metadata } from '../protocol/packet.js';
 import type { InboundCall } from '../transport/inbound-call.js';
-import type { InboundEvent, PacketChannel } from '../transport/packet-channel.js';
+import type { InboundEvent, Origin } from '../transport/packet-channel.js';
 import type { Peer } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { MeshClientProxy } from './mesh.client-proxy.js';
@@ -16,37 +16,39 @@ abstract class PacketSource implements ContextSource {
   protected abstract readonly own: Metadata | undefined;
 
   constructor(
-    protected readonly channel: PacketChannel,
+    private readonly origin: Origin,
     private readonly node: MeshNode,
   ) {}
 
   get peer(): Peer {
-    return this.channel.peer;
+    return this.origin.peer;
   }
 
   get sessionId(): string {
-    return this.channel.opening.sessionId;
+    return this.origin.opening.sessionId;
   }
 
   /** The headers of the channel, overlaid by what came with the packet. */
   get metadata(): Metadata | undefined {
-    const { metadata } = this.channel.opening;
+    const { metadata } = this.origin.opening;
     for (const _ in metadata) return { ...metadata, ...this.own };
     return this.own;
   }
 
   get client(): MeshClientProxy {
-    return MeshClientProxy.over(this.node, { channel: this.channel });
+    const { channel, peer } = this.origin;
+    if (channel !== undefined) return MeshClientProxy.over(this.node, { channel });
+    return MeshClientProxy.over(this.node, { service: peer.service, nodeId: peer.nodeId });
   }
 }
 
 export class CallSource extends PacketSource {
   constructor(
     private readonly call: InboundCall,
-    channel: PacketChannel,
+    origin: Origin,
     node: MeshNode,
   ) {
-    super(channel, node);
+    super(origin, node);
   }
 
   get deadline(): number | undefined {
@@ -67,10 +69,10 @@ export class EventSource extends PacketSource {
 
   constructor(
     private readonly event: InboundEvent,
-    channel: PacketChannel,
+    origin: Origin,
     node: MeshNode,
   ) {
-    super(channel, node);
+    super(origin, node);
   }
 
   /** Nobody waits for an event: it never aborts. */

@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { InvalidMessageException } from '@nestjs/microservices/errors/invalid-message.exception.js';
 import { connectable, defer, Observable, Subject, throwError } from 'rxjs';
-import { MeshNode } from '../node/mesh-node.js';
+import { MeshNode, type OutboundEvent } from '../node/mesh-node.js';
 import type { MeshOptions } from '../node/mesh-options.js';
 import { checkTimeoutMs, resolveOptions } from '../node/resolve-options.js';
 import type { ServiceTarget, Target } from '../node/target.js';
@@ -11,9 +11,11 @@ import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata, ResponsePacket } from '../protocol/packet.js';
 import { checkServiceName } from '../registry/service-name.js';
 import type { CallObserver } from '../transport/outbound-call.js';
+import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
 import { MeshChannel } from './mesh.channel.js';
 import { meshLogger } from './mesh.logger.js';
+import { publishStream, StreamAnswer, streamInputOf } from './streaming.js';
 import { MeshRecord } from './mesh.record-builder.js';
 import type { MeshEvents, MeshStatus } from './mesh.status.js';
 import { NodeHolder } from './node-holder.js';
@@ -162,11 +164,12 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     });
   }
 
-  /** The values of an answer as an AsyncIterable. Each loop makes its own call; leaving it early cancels the call. */
+  /**
+   * The values of an answer as an AsyncIterable, read at the pace of the loop: a slow reader slows the handler, across the
+   * wire. Each loop makes its own call; leaving it early cancels the call.
+   */
   stream<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): AsyncIterable<TResult> {
-    return {
-      [Symbol.asyncIterator]: () => new AnswerIterator<TResult>(this.send<TResult, TInput>(pattern, data)),
-    };
+    return { [Symbol.asyncIterator]: () => this.answer<TResult>(pattern, data) };
   }
 
   /** An event for every node of the service. Resolves with the ids of the nodes that it was handed over for. */
@@ -207,6 +210,13 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
 
   protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
     const { target, event } = this.outbound(packet);
+    const values = streamInputOf(event.data);
+    if (values !== undefined)
+      return publishStream(
+        () => this.openCall(target, event, { values }),
+        callback,
+        this.binding.call.signal,
+      );
     const observer = new PublishObserver(callback);
     const { signal } = this.binding.call;
     if (signal?.aborted === true) {
@@ -243,6 +253,42 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
   protected override serializeResponse(response: unknown): unknown {
     const { parent } = this.binding;
     return parent === undefined ? response : parent.serializeResponse(response);
+  }
+
+  private answer<T>(pattern: unknown, data: unknown): AsyncIterator<T, undefined> {
+    if (isNil(pattern) || isNil(data)) throw new InvalidMessageException();
+    const { target, event } = this.outbound(this.createPacket(pattern, data));
+    const values = streamInputOf(event.data);
+    const input = values === undefined ? { data: event.data } : { values };
+    // A peer that knows no call streams still answers by packets.
+    const byPackets =
+      values === undefined
+        ? (): AnswerIterator<unknown> => new AnswerIterator(this.send(pattern, data))
+        : undefined;
+    const answer = new StreamAnswer(
+      () => this.openCall(target, event, input),
+      byPackets,
+      this.binding.call.signal,
+    );
+    return {
+      next: async () => {
+        try {
+          const result = await answer.next();
+          return result.done === true
+            ? result
+            : { done: false, value: this.serializeResponse(result.value) as T };
+        } catch (error) {
+          throw this.serializeError(error);
+        }
+      },
+      return: () => answer.return(),
+    };
+  }
+
+  private openCall(target: Target, event: OutboundEvent, input: StreamInput): Promise<CallingStream> {
+    if ('service' in target) return this.binding.holder.node.openCall(target, { ...event, input });
+    const message = 'call streams cannot be opened over the channel of a caller yet; use client.to(service)';
+    return Promise.reject(new MeshError('UNIMPLEMENTED', message, { delivery: 'refused' }));
   }
 
   private get hook(): ((packet: ReadPacket) => void) | undefined {

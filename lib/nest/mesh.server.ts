@@ -12,7 +12,7 @@ import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
 import type { MeshOptions } from '../node/mesh-options.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { InboundCall } from '../transport/inbound-call.js';
-import type { InboundEvent, PacketChannel } from '../transport/packet-channel.js';
+import type { InboundEvent, Origin } from '../transport/packet-channel.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { serveChannel } from './channel-replies.js';
 import { CallSource, ChannelSource, EventSource } from './context-sources.js';
@@ -157,26 +157,26 @@ export class MeshServer
 
   // --- what peers ask for
 
-  onRequest(call: InboundCall, channel: PacketChannel): void {
+  onRequest(call: InboundCall, origin: Origin): void {
     const route = this.routeOf(call.pattern);
     const handler = this.requests.get(route);
     if (handler === undefined) {
       call.fail(NO_MESSAGE_HANDLER);
       return;
     }
-    const context = new MeshContext([new CallSource(call, channel, this.node), route]);
+    const context = new MeshContext([new CallSource(call, origin, this.node), route]);
     if (this.hooked) this.handleHooked(call, handler, context);
     else this.run(call, handler, context, doNothing);
   }
 
-  onEvent(event: InboundEvent, channel: PacketChannel): void {
+  onEvent(event: InboundEvent, origin: Origin): void {
     const route = this.routeOf(event.pattern);
     const handlers = this.events.get(route) ?? this.requestHandlers(route);
     if (handlers.length === 0) {
       this.logger.error(NO_EVENT_HANDLER`${route}`);
       return;
     }
-    const context = new MeshContext([new EventSource(event, channel, this.node), route]);
+    const context = new MeshContext([new EventSource(event, origin, this.node), route]);
     guard(
       () =>
         this.runWithProcessingHooks(context, (done) =>

@@ -79,6 +79,11 @@ export class Directory {
     this.waiters.delete(waiter);
   }
 
+  /** A node of this service has dialled us: it can be reached now, also where dialling it has failed. */
+  dialledUs(): void {
+    this.refresh();
+  }
+
   /** A node of this service takes nothing new. */
   drained(nodeId: string): void {
     const node = this.nodes.get(nodeId);

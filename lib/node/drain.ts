@@ -1,6 +1,7 @@
 /** Draining: peers are asked to send nothing new, and what is open is waited for. */
 import type { PacketChannel } from '../transport/packet-channel.js';
 import type { RawChannel } from '../transport/raw-channel.js';
+import type { ServedStream } from '../transport/served-stream.js';
 
 /** What is drained. */
 export interface Drained {
@@ -10,6 +11,8 @@ export interface Drained {
   readonly dialled: readonly PacketChannel[];
   /** The raw channels that peers have opened. */
   readonly raw: ReadonlySet<RawChannel>;
+  /** The calls on streams of their own. */
+  readonly streams: ReadonlySet<ServedStream>;
 }
 
 /** How a drain ended. */
@@ -47,8 +50,8 @@ export async function drain(drained: Drained, timeoutMs: number): Promise<DrainR
   }
 }
 
-function servedCalls({ inbound, dialled }: Drained): number {
-  let count = 0;
+function servedCalls({ inbound, dialled, streams }: Drained): number {
+  let count = streams.size;
   for (const channel of inbound) count += channel.servedCalls;
   for (const channel of dialled) count += channel.servedCalls;
   return count;

@@ -1,7 +1,7 @@
 /** What a node does with what its peers ask for: the seam to Nest, or to a program without Nest. */
 import type { Metadata } from '../protocol/packet.js';
 import type { InboundCall } from '../transport/inbound-call.js';
-import type { InboundEvent, PacketChannel } from '../transport/packet-channel.js';
+import type { InboundEvent, Origin, PacketChannel } from '../transport/packet-channel.js';
 import type { Peer } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 
@@ -14,15 +14,15 @@ export interface ChannelOpening {
   readonly sessionId: string;
   /** Every header that is not the mesh's own. */
   readonly metadata: Metadata;
-  /** The packet channel that carries it, when it has no stream of its own. */
+  /** The packet channel with the peer, for calling it back; `undefined` when there is none. */
   readonly carrier: PacketChannel | undefined;
 }
 
 export interface NodeHandlers {
   /** Must not throw; answers through `call`. */
-  onRequest(call: InboundCall, channel: PacketChannel): void;
+  onRequest(call: InboundCall, origin: Origin): void;
   /** Must not throw. */
-  onEvent(event: InboundEvent, channel: PacketChannel): void;
+  onEvent(event: InboundEvent, origin: Origin): void;
   /** True when there is a handler for raw channels of that name (`undefined`: the default one). */
   hasChannel(name: string | undefined): boolean;
   /** Must not throw. Only called when {@link hasChannel} holds. */

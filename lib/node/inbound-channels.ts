@@ -1,5 +1,5 @@
 /** The channels that peers open to this node. */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import { DEFAULT_CHANNEL, HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { FrameStream } from '../transport/frame-stream.js';
@@ -8,10 +8,12 @@ import { PacketChannel, type PacketHandler } from '../transport/packet-channel.j
 import { peerOf, type Peer } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { startRawChannel } from '../transport/raw-stream.js';
+import { ServedStream } from '../transport/served-stream.js';
 import type { Session } from '../transport/session.js';
 import type { NodeHandlers } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
-import { identityHeaders, openingOf } from './opening.js';
+import { identityHeaders, openingOf, readHeaderMetadata, readHeaderTimeoutMs } from './opening.js';
+import { answersNoCalls, tooLate } from './refusals.js';
 
 /** What the acceptor needs of its node. */
 export interface InboundDeps {
@@ -20,13 +22,16 @@ export interface InboundDeps {
   handlers(): NodeHandlers | undefined;
   /** True once nothing new is taken. */
   draining(): boolean;
-  onFault(message: string): void;
+  readonly onFault: (message: string) => void;
+  /** A node has opened a packet channel to us. */
+  readonly onChannel: (channel: PacketChannel) => void;
 }
 
 export class InboundChannels implements ChannelAcceptor {
   private readonly packetChannels = new Set<PacketChannel>();
   private readonly byNode = new Map<string, PacketChannel>();
   private readonly rawChannels = new Set<RawChannel>();
+  private readonly servedStreams = new Set<ServedStream>();
 
   constructor(private readonly deps: InboundDeps) {}
 
@@ -38,6 +43,11 @@ export class InboundChannels implements ChannelAcceptor {
   /** The raw channels that peers hold open. */
   get raw(): ReadonlySet<RawChannel> {
     return this.rawChannels;
+  }
+
+  /** The calls on streams of their own that are being answered. */
+  get streams(): ReadonlySet<ServedStream> {
+    return this.servedStreams;
   }
 
   /** The packet channel that the node has opened to us. */
@@ -62,14 +72,13 @@ export class InboundChannels implements ChannelAcceptor {
       refuse(stream, new MeshError('UNAVAILABLE', 'this node is shutting down', { delivery: 'refused' }));
       return;
     }
-    const pattern = headerOf(headers, HEADER.pattern) ?? headerOf(headers, HEADER.open);
-    if (pattern !== undefined) {
-      refuse(
-        stream,
-        new MeshError('UNIMPLEMENTED', 'call streams are not supported by this version', {
-          delivery: 'refused',
-        }),
-      );
+    if (headerOf(headers, HEADER.open) !== undefined) {
+      refuse(stream, new MeshError('NOT_FOUND', 'nobody has asked for this stream', { delivery: 'refused' }));
+      return;
+    }
+    const route = headerOf(headers, HEADER.pattern);
+    if (route !== undefined) {
+      this.acceptCall(stream, headers, peer, decodeName(route));
       return;
     }
     const asked = headers[HEADER.channel];
@@ -90,6 +99,7 @@ export class InboundChannels implements ChannelAcceptor {
     this.packetChannels.add(channel);
     if (peer.nodeId !== undefined) this.byNode.set(peer.nodeId, channel);
     channel.start();
+    this.deps.onChannel(channel);
   }
 
   private acceptRaw(
@@ -121,11 +131,51 @@ export class InboundChannels implements ChannelAcceptor {
     const channel = startRawChannel(frames, onFault);
     this.rawChannels.add(channel);
     void channel.whenClosed.then(() => this.rawChannels.delete(channel));
-    handlers.onChannel(channel, { name, peer, ...openingOf(headers), carrier: undefined });
+    handlers.onChannel(channel, { name, peer, ...openingOf(headers), carrier: this.channelWith(peer) });
   }
 
-  private respond(stream: ServerHttp2Stream): void {
-    stream.respond({ ':status': 200, ...identityHeaders(this.deps.options) });
+  private acceptCall(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    peer: Peer,
+    route: string,
+  ): void {
+    const { options } = this.deps;
+    const handlers = this.deps.handlers();
+    const single = headerOf(headers, HEADER.input) === 'value';
+    const { sessionId, metadata } = openingOf(headers);
+    const origin = {
+      peer,
+      opening: { sessionId, metadata },
+      channel: this.channelWith(peer),
+    };
+    this.respond(stream, { waitForTrailers: true });
+    const frames = new FrameStream(
+      stream,
+      options.limits,
+      `the call of '${route}' from ${peer.service} (${peer.address})`,
+    );
+    const call = new ServedStream(
+      frames,
+      { route, single, metadata: readHeaderMetadata(headers), timeoutMs: readHeaderTimeoutMs(headers) },
+      (inbound) => {
+        if (handlers === undefined) inbound.fail(answersNoCalls(options.service));
+        else if (inbound.timeoutMs === 0) inbound.fail(tooLate());
+        else handlers.onRequest(inbound, origin);
+      },
+    );
+    this.servedStreams.add(call);
+    void call.whenClosed.then(() => this.servedStreams.delete(call));
+    call.start();
+  }
+
+  /** The packet channel on which the peer can be called back. */
+  private channelWith({ nodeId }: Peer): PacketChannel | undefined {
+    return nodeId === undefined ? undefined : this.byNode.get(nodeId);
+  }
+
+  private respond(stream: ServerHttp2Stream, options?: ServerStreamResponseOptions): void {
+    stream.respond({ ':status': 200, ...identityHeaders(this.deps.options) }, options);
   }
 }
 

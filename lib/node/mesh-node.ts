@@ -1,26 +1,28 @@
 /** A node: registry, sessions, channels and handlers of one running instance. Starting and stopping order lives here only. */
-import { randomUUID } from 'node:crypto';
-import { DEFAULT_CHANNEL, HEADER, metadataFault } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata } from '../protocol/packet.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import { openRegistry } from '../registry/registry-url.js';
 import type { Announcement, RegistryStatus, ServiceRegistry } from '../registry/registry.js';
 import { DeadlineQueue } from '../transport/deadline-queue.js';
-import { FrameStream } from '../transport/frame-stream.js';
+import type { CallingStream } from '../transport/calling-stream.js';
 import { Listener } from '../transport/listener.js';
 import { OutboundCall, type CallObserver, type CallRequest } from '../transport/outbound-call.js';
 import type { PacketChannel, PacketHandler } from '../transport/packet-channel.js';
-import { peerOf } from '../transport/peer.js';
 import { RawChannel } from '../transport/raw-channel.js';
-import { startRawChannel } from '../transport/raw-stream.js';
 import { Directory } from './directory.js';
 import { drain } from './drain.js';
-import type { ChannelOpening, NodeHandlers } from './handlers.js';
+import type { NodeHandlers } from './handlers.js';
 import { InboundChannels } from './inbound-channels.js';
 import type { MeshOptions, ResolvedOptions } from './mesh-options.js';
-import { openingOf } from './opening.js';
+import {
+  OutboundStreams,
+  type OpenChannelRequest,
+  type OpenedChannel,
+  type StreamCallRequest,
+} from './outbound-streams.js';
 import { PendingCall, waitForNode } from './pending.js';
+import { answersNoCalls } from './refusals.js';
 import { resolveOptions } from './resolve-options.js';
 import type { ServiceTarget, Target } from './target.js';
 
@@ -32,23 +34,6 @@ export interface OutboundEvent {
   readonly metadata: Metadata | undefined;
   /** How long it may wait for a node, in ms; 0 = for ever. */
   readonly timeoutMs: number;
-}
-
-/** How a raw channel is asked for. */
-export interface OpenChannelRequest {
-  /** `undefined`: the default channel. */
-  readonly name: string | undefined;
-  readonly metadata: Metadata | undefined;
-  /** @default a new UUID */
-  readonly sessionId: string | undefined;
-  /** How long it may wait for a node, in ms; 0 = for ever. */
-  readonly timeoutMs: number;
-}
-
-/** A raw channel that the peer has accepted. */
-export interface OpenedChannel {
-  readonly channel: RawChannel;
-  readonly opening: ChannelOpening;
 }
 
 /** What other parts see of the life of a node. */
@@ -67,7 +52,7 @@ export class MeshNode {
   private readonly deadlines = new DeadlineQueue();
   private readonly directories = new Map<string, Directory>();
   private readonly inbound: InboundChannels;
-  private readonly outboundRaw = new Set<RawChannel>();
+  private readonly outbound: OutboundStreams;
   private readonly packets: PacketHandler;
   private handlers: NodeHandlers | undefined;
   private listener: Listener | undefined;
@@ -98,12 +83,14 @@ export class MeshNode {
       onFault,
       onClosed: (channel) => this.inbound.remove(channel),
     };
+    this.outbound = new OutboundStreams(this.options);
     this.inbound = new InboundChannels({
       options: this.options,
       packets: this.packets,
       handlers: () => this.handlers,
       draining: () => this.isDraining,
       onFault,
+      onChannel: (channel) => this.onInbound(channel),
     });
   }
 
@@ -198,9 +185,17 @@ export class MeshNode {
 
   /** Sends an event; resolves when it was handed to the transport. Rejects with a `MeshError` (`not-sent`). */
   async emit(target: Target, event: OutboundEvent): Promise<void> {
-    const { pattern, route, data, metadata } = event;
-    const channel = 'channel' in target ? target.channel : await this.channelTo(target, event);
-    channel.event(pattern, route, data, metadata);
+    const { pattern, route, data, metadata, timeoutMs } = event;
+    const send = (channel: PacketChannel): void => channel.event(pattern, route, data, metadata);
+    if ('channel' in target) {
+      send(target.channel);
+      return;
+    }
+    const directory = this.openDirectory(target);
+    const node = directory.pick(target);
+    // At once, or in its place among what waits: no call that is made after the event may overtake it.
+    if (node?.channel !== undefined) send(node.channel);
+    else await waitForNode(directory, target, node, timeoutMs, route, false, send);
   }
 
   /** Sends an event to every known node of a service. Resolves with the ids of those it was handed over for. */
@@ -229,34 +224,12 @@ export class MeshNode {
 
   /** Opens a raw channel. Rejects with a `MeshError`: `NOT_FOUND` when the peer has no channel of that name. */
   async openChannel(target: ServiceTarget, request: OpenChannelRequest): Promise<OpenedChannel> {
-    const { name, metadata = {}, sessionId = randomUUID() } = request;
-    const fault = metadataFault(metadata);
-    if (fault !== undefined) throw new MeshError('INVALID_ARGUMENT', fault, { delivery: 'not-sent' });
-    const directory = this.openDirectory(target);
-    const what = `channel ${name ?? DEFAULT_CHANNEL}`;
-    const { node } = await waitForNode(
-      directory,
-      target,
-      directory.pick(target),
-      request.timeoutMs,
-      what,
-      true,
-    );
-    const { stream, headers } = await node.openStream({
-      ...metadata,
-      [HEADER.channel]: name === undefined ? DEFAULT_CHANNEL : encodeURIComponent(name),
-      [HEADER.sessionId]: sessionId,
-    });
-    const { limits, logger } = this.options;
-    const frames = new FrameStream(stream, limits, `the raw channel to ${target.service} (${node.address})`);
-    const channel = startRawChannel(frames, (message) => logger.warn(message));
-    this.outboundRaw.add(channel);
-    void channel.whenClosed.then(() => this.outboundRaw.delete(channel));
-    const peer = peerOf(headers, node.address, target.service);
-    return {
-      channel,
-      opening: { name, peer, sessionId, metadata: openingOf(headers).metadata, carrier: undefined },
-    };
+    return this.outbound.openChannel(this.openDirectory(target), target, request);
+  }
+
+  /** Makes a call on a stream of its own: with a stream of input, or with an answer that is read at the reader's pace. */
+  async openCall(target: ServiceTarget, request: StreamCallRequest): Promise<CallingStream> {
+    return this.outbound.openCall(this.openDirectory(target), target, request);
   }
 
   /** The nodes of a service that the registry lists, once it has answered. */
@@ -296,9 +269,9 @@ export class MeshNode {
     const { listener } = this;
     if (listener === undefined) return;
     listener.stopAccepting();
-    const { channels: inbound, raw } = this.inbound;
+    const { channels: inbound, raw, streams } = this.inbound;
     const dialled = [...this.directories.values()].flatMap((directory) => directory.dialledChannels);
-    const { open, left, tookMs } = await drain({ inbound, raw, dialled }, drainTimeoutMs);
+    const { open, left, tookMs } = await drain({ inbound, raw, streams, dialled }, drainTimeoutMs);
     if (open > 0) logger.log(`drained ${open - left} of ${open} calls in ${Math.round(tookMs)} ms`);
     this.listener = undefined;
     await listener.close();
@@ -306,7 +279,7 @@ export class MeshNode {
 
   private async shutDown(): Promise<void> {
     await this.stopServing();
-    for (const channel of this.outboundRaw) channel.close();
+    this.outbound.close();
     const directories = [...this.directories.values()];
     this.directories.clear();
     await Promise.all(directories.map((directory) => directory.close()));
@@ -326,17 +299,6 @@ export class MeshNode {
     return directory;
   }
 
-  private async channelTo(
-    target: ServiceTarget,
-    { timeoutMs, route }: OutboundEvent,
-  ): Promise<PacketChannel> {
-    const directory = this.openDirectory(target);
-    const picked = directory.pick(target);
-    if (picked?.channel !== undefined) return picked.channel;
-    const { node, channel } = await waitForNode(directory, target, picked, timeoutMs, route, false);
-    return channel ?? node.connect();
-  }
-
   private openDirectory({ service }: ServiceTarget): Directory {
     if (this.closing !== undefined) throw closedError();
     return this.directory(service);
@@ -344,12 +306,7 @@ export class MeshNode {
 
   private readonly onRequest: PacketHandler['onRequest'] = (call, channel) => {
     if (this.handlers !== undefined) this.handlers.onRequest(call, channel);
-    else
-      call.fail(
-        new MeshError('UNIMPLEMENTED', `service '${this.service}' answers no calls`, {
-          delivery: 'refused',
-        }).toWire(),
-      );
+    else call.fail(answersNoCalls(this.service));
   };
 
   private readonly onEvent: PacketHandler['onEvent'] = (event, channel) => {
@@ -370,6 +327,11 @@ export class MeshNode {
       handlers.onChannel(channel, { name: undefined, peer: carrier.peer, sessionId, metadata, carrier }),
     );
     return channel;
+  }
+
+  /** The channel of a node that dialled us serves our own calls to it too. */
+  private onInbound(channel: PacketChannel): void {
+    this.directories.get(channel.peer.service)?.dialledUs();
   }
 
   private onDrain(channel: PacketChannel): void {

@@ -9,7 +9,7 @@ import {
   PROTOCOL_VERSION,
   type HeaderBlock,
 } from '../protocol/headers.js';
-import type { Metadata } from '../protocol/packet.js';
+import { readMetadata, type Metadata } from '../protocol/packet.js';
 import type { ResolvedOptions } from './mesh-options.js';
 
 /** Who this node is. */
@@ -31,4 +31,22 @@ export interface Opening {
 
 export function openingOf(headers: HeaderBlock): Opening {
   return { sessionId: headerOf(headers, HEADER.sessionId) ?? randomUUID(), metadata: metadataOf(headers) };
+}
+
+/** The metadata of a call stream that plain headers cannot carry. */
+export function readHeaderMetadata(headers: HeaderBlock): Metadata | undefined {
+  const text = headerOf(headers, HEADER.metadata);
+  if (text === undefined) return undefined;
+  try {
+    return readMetadata(JSON.parse(decodeURIComponent(text)));
+  } catch {
+    // Not well-formed: as if there were none, like metadata of the wrong shape in a packet.
+    return undefined;
+  }
+}
+
+/** The remaining budget of a call stream in ms; `undefined` when there is none. */
+export function readHeaderTimeoutMs(headers: HeaderBlock): number | undefined {
+  const text = headerOf(headers, HEADER.timeout);
+  return text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : undefined;
 }

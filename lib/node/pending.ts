@@ -51,6 +51,7 @@ export interface FoundNode {
 /**
  * Waits for a node: with a packet channel, or, when `anyNode`, as soon as one is known. Rejects with a `MeshError`
  * (`UNAVAILABLE`, `not-sent`) after `timeoutMs` (0 = never) that says what was found. `what` names what wants it.
+ * `use` has the channel at once, before what has begun to wait later.
  */
 export function waitForNode(
   directory: Directory,
@@ -59,6 +60,7 @@ export function waitForNode(
   timeoutMs: number,
   what: string,
   anyNode: boolean,
+  use?: (channel: PacketChannel) => void,
 ): Promise<FoundNode> {
   return new Promise((resolve, reject) => {
     const waiter: Waiter = {
@@ -66,7 +68,12 @@ export function waitForNode(
       anyNode,
       take(node, channel) {
         clearTimeout(timer);
-        resolve({ node, channel });
+        try {
+          if (channel !== undefined) use?.(channel);
+          resolve({ node, channel });
+        } catch (error) {
+          reject(MeshError.from(error, 'INTERNAL', { delivery: 'not-sent' }));
+        }
       },
       fail(error) {
         clearTimeout(timer);

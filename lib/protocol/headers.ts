@@ -15,10 +15,28 @@ export const HEADER = {
   version: 'x-mesh-version',
   channel: 'x-mesh-channel',
   pattern: 'x-mesh-pattern',
+  /** On a call stream, `value`: the only frame of the caller is the data, and not the first of a stream of input. */
+  input: 'x-mesh-input',
+  /** On a call stream: the remaining budget in milliseconds. */
+  timeout: 'x-mesh-timeout',
+  /** On a call stream: metadata that plain headers cannot carry, as percent-encoded JSON. */
+  metadata: 'x-mesh-metadata',
   open: 'x-mesh-open',
 } as const;
 
-const OWN_HEADERS: ReadonlySet<string> = new Set(Object.values(HEADER));
+/** The trailers that end the callee's half of a call stream. */
+export const TRAILER = {
+  /** `OK`, or an error code. */
+  status: 'mesh-status',
+  /** The error as in a response packet: JSON, ASCII only. */
+  error: 'mesh-error',
+} as const;
+
+const OWN_HEADERS: ReadonlySet<string> = new Set([
+  HEADER.serviceName,
+  HEADER.sessionId,
+  ...Object.values(TRAILER),
+]);
 /** Left out of metadata: what HTTP itself needs. */
 const HTTP_HEADERS: ReadonlySet<string> = new Set([
   'host',
@@ -38,12 +56,14 @@ export function headerOf(headers: HeaderBlock, name: string): string | undefined
   return first === undefined || first === '' ? undefined : String(first);
 }
 
+/** All headers of the mesh beyond part 1 begin with this; those of later versions are no metadata either. */
+const OWN_PREFIX = 'x-mesh-';
+
 /** Every header that is neither HTTP's nor the mesh's own is metadata (protocol, part 1). */
 export function metadataOf(headers: HeaderBlock): Metadata {
   const metadata: Record<string, string> = {};
   for (const name of Object.keys(headers)) {
-    if (name.startsWith(':') || name === '__proto__' || OWN_HEADERS.has(name) || HTTP_HEADERS.has(name))
-      continue;
+    if (name.startsWith(':') || isReserved(name)) continue;
     const value = headers[name];
     if (value !== undefined) metadata[name] = Array.isArray(value) ? value.join(', ') : String(value);
   }
@@ -80,6 +100,10 @@ export function metadataFault(metadata: Metadata): string | undefined {
 
 function isReserved(name: string): boolean {
   return (
-    OWN_HEADERS.has(name) || HTTP_HEADERS.has(name) || CONNECTION_HEADERS.has(name) || name === '__proto__'
+    name.startsWith(OWN_PREFIX) ||
+    OWN_HEADERS.has(name) ||
+    HTTP_HEADERS.has(name) ||
+    CONNECTION_HEADERS.has(name) ||
+    name === '__proto__'
   );
 }

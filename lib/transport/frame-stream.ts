@@ -1,5 +1,11 @@
 /** One HTTP/2 stream as a stream of frames: what is ready in one turn leaves in one write, with backpressure both ways. */
-import { constants, type Http2Session, type Http2Stream } from 'node:http2';
+import {
+  constants,
+  type Http2Session,
+  type Http2Stream,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from 'node:http2';
 import { encodeFrames, exceeds, payloadBytes, type FramePayload } from '../protocol/frame.js';
 import { FrameDecoder, type FrameSink } from '../protocol/frame-decoder.js';
 import type { WireLimits } from '../protocol/limits.js';
@@ -17,6 +23,9 @@ export interface FrameReader extends FrameSink {
 
 /** Past this many bytes waiting for the peer, `congested` is true and `ready()` waits. */
 export const CONGESTED_BYTES = 1024 * 1024;
+
+/** How long a peer may go on sending after our end. */
+const LINGER_MS = 5_000;
 
 const READY = Promise.resolve();
 
@@ -39,6 +48,9 @@ export class FrameStream {
   private stallTimer: NodeJS.Timeout | undefined;
   private lastByteAt = 0;
   private inputEnded = false;
+  private ownTrailers: OutgoingHttpHeaders | undefined;
+  /** What the peer said after its last frame; before its half has ended, and on channels, `undefined`. */
+  trailers: IncomingHttpHeaders | undefined;
   private endedHere = false;
   /** Kept, since a stream that has closed no longer knows it. */
   private readonly session: Http2Session | undefined;
@@ -52,6 +64,13 @@ export class FrameStream {
     this.session = stream.session;
     // A stream that breaks before start() must not take the process down.
     stream.on('error', ignore);
+    // Only on streams that were opened with `waitForTrailers`.
+    stream.once('wantTrailers', () => {
+      if (!stream.destroyed) stream.sendTrailers(this.ownTrailers ?? {});
+    });
+    stream.once('trailers', (trailers) => {
+      this.trailers = trailers;
+    });
   }
 
   /** Begins to read. */
@@ -155,14 +174,29 @@ export class FrameStream {
     if (!this.stream.destroyed) this.stream.resume();
   }
 
-  /** Ends our half once everything queued has left; the peer may go on sending. */
-  end(): void {
+  /** Ends our half once everything queued has left, with trailers where the stream has them; the peer may go on sending. */
+  end(trailers?: OutgoingHttpHeaders): void {
     if (this.ending || this.closed) return;
     this.ending = true;
+    this.ownTrailers = trailers;
     if (!this.flushScheduled) {
       this.flushScheduled = true;
       process.nextTick(this.flush);
     }
+  }
+
+  /**
+   * Ends our half like {@link end}; what the peer still sends is of no interest any more. A peer that is told so by our end
+   * ends its own half; one that does not is reset after a while. (A reset at once could overtake the trailers.)
+   */
+  finish(trailers: OutgoingHttpHeaders): void {
+    this.endedHere = true;
+    this.end(trailers);
+    if (this.inputEnded || this.closed) return;
+    this.decoder?.stop();
+    this.stream.resume();
+    const timer = setTimeout(() => this.stream.close(constants.NGHTTP2_NO_ERROR), LINGER_MS).unref();
+    this.stream.once('close', () => clearTimeout(timer));
   }
 
   /** Ends both halves at once. With an error the peer sees a reset, and {@link FrameReader.onClose} gets it. */

@@ -1,6 +1,6 @@
 /** The one place where errors of Node, HTTP/2 and TLS become a MeshError. */
 import { constants } from 'node:http2';
-import type { MeshErrorCode } from '../protocol/error-code.js';
+import { isMeshErrorCode, type MeshErrorCode } from '../protocol/error-code.js';
 import { MeshError, type Delivery } from '../protocol/mesh-error.js';
 
 /** Errors of connecting: nothing was sent. */
@@ -68,28 +68,31 @@ const CODE_OF_STATUS: Readonly<Record<number, MeshErrorCode>> = {
 
 /** A peer that answered something else than 200 to a channel request: it did not start anything. */
 export function statusError(status: number, peer: string, path: string, body: string): MeshError {
-  const code = CODE_OF_STATUS[status] ?? (status >= 500 ? 'UNAVAILABLE' : 'UNKNOWN');
-  const reason = messageIn(body);
-  return new MeshError(
-    code,
-    `${peer} answered ${path} with status ${status}${reason === '' ? '' : `: ${reason}`}`,
-    {
-      delivery: 'refused',
-      details: { httpStatus: status },
-    },
-  );
+  const said = errorIn(body);
+  const code = said.code ?? CODE_OF_STATUS[status] ?? (status >= 500 ? 'UNAVAILABLE' : 'UNKNOWN');
+  const reason = said.message === '' ? '' : `: ${said.message}`;
+  return new MeshError(code, `${peer} answered ${path} with status ${status}${reason}`, {
+    delivery: 'refused',
+    details: { httpStatus: status },
+  });
 }
 
 const MAX_QUOTED = 200;
 
-function messageIn(body: string): string {
+/** `{"error": {code, message}}`, as peers of this protocol refuse a stream; anything else is quoted as it is. */
+function errorIn(body: string): { readonly code: MeshErrorCode | undefined; readonly message: string } {
   try {
-    const message = (JSON.parse(body) as { error?: { message?: unknown } } | null)?.error?.message;
-    if (typeof message === 'string') return message.slice(0, MAX_QUOTED);
+    const error = (JSON.parse(body) as { error?: { code?: unknown; message?: unknown } } | null)?.error;
+    if (typeof error?.message === 'string') {
+      return {
+        code: isMeshErrorCode(error.code) ? error.code : undefined,
+        message: error.message.slice(0, MAX_QUOTED),
+      };
+    }
   } catch {
-    // Not JSON: quoted as it is.
+    // Not JSON.
   }
-  return body.slice(0, MAX_QUOTED).trim();
+  return { code: undefined, message: body.slice(0, MAX_QUOTED).trim() };
 }
 
 /** Not `instanceof Error`: errors of Node can come from another realm. */

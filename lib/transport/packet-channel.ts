@@ -13,6 +13,7 @@ import {
   type RequestPacket,
   type ResponsePacket,
 } from '../protocol/packet.js';
+import { HEAD_BYTES } from '../protocol/frame-decoder.js';
 import type { FrameReader, FrameStream } from './frame-stream.js';
 import { cancelledByCaller, InboundCall, type ReplyCarrier } from './inbound-call.js';
 import type { CallCarrier, OutboundCall } from './outbound-call.js';
@@ -24,6 +25,15 @@ export interface InboundEvent {
   readonly pattern: unknown;
   readonly data: unknown;
   readonly metadata: Metadata | undefined;
+}
+
+/** Where a call or an event came from. */
+export interface Origin {
+  readonly peer: Peer;
+  /** What the headers of the stream said. */
+  readonly opening: { readonly sessionId: string; readonly metadata: Metadata };
+  /** The packet channel with the peer, on which it can be called back; `undefined` when there is none. */
+  readonly channel: PacketChannel | undefined;
 }
 
 /** What happens to what peers ask for. */
@@ -42,7 +52,8 @@ export interface PacketHandler {
   onClosed(channel: PacketChannel, error: MeshError | undefined): void;
 }
 
-export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
+export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Origin {
+  readonly channel = this;
   private readonly calls = new Map<PacketId, OutboundCall>();
   private readonly inbound = new Map<PacketId, InboundCall>();
   private readonly faults = new Set<string>();
@@ -205,7 +216,7 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
     try {
       value = this.codec.decode(payload);
     } catch (error) {
-      this.fault('payload', `${MeshError.from(error).rawMessage}; it is ignored`);
+      this.onUnreadable(payload, MeshError.from(error));
       return;
     }
     switch (packetKind(value)) {
@@ -233,6 +244,15 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier {
       case undefined:
         this.onRaw(value, payload.length);
     }
+  }
+
+  /** A payload that is not JSON, or not UTF-8: where its first bytes tell whose it was, that call ends. */
+  private onUnreadable(payload: Buffer, error: MeshError): void {
+    this.fault('payload', `${error.rawMessage}; it is ignored`);
+    const peeked = peekPacket(payload.subarray(0, HEAD_BYTES));
+    if (peeked === undefined) return;
+    if (peeked.isRequest) this.replyError(peeked.id, error.withDelivery('refused'));
+    else this.calls.get(peeked.id)?.fail(error.withDelivery('unknown'), true);
   }
 
   onOversize(declaredBytes: number, head: Buffer): void {

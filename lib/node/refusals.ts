@@ -1,0 +1,16 @@
+/** What callers are told when a call is not even begun; in the form in which errors travel. */
+import { MeshError, type MeshErrorWire } from '../protocol/mesh-error.js';
+
+/** The service has no handlers at all. */
+export function answersNoCalls(service: string): MeshErrorWire {
+  return new MeshError('UNIMPLEMENTED', `service '${service}' answers no calls`, {
+    delivery: 'refused',
+  }).toWire();
+}
+
+/** The time limit of the call was over when it came in. */
+export function tooLate(): MeshErrorWire {
+  return new MeshError('DEADLINE_EXCEEDED', 'the time limit of the call was over before it began', {
+    delivery: 'refused',
+  }).toWire();
+}
