@@ -63,7 +63,10 @@ export class FrameStream {
   ) {
     this.session = stream.session;
     // A stream that breaks before start() must not take the process down.
-    stream.on('error', ignore);
+    stream.on('error', (error: unknown) => {
+      // What this side has ended the session for; of everything else 'close' tells more.
+      if (MeshError.is(error)) this.failure ??= error;
+    });
     // Only on streams that were opened with `waitForTrailers`.
     stream.once('wantTrailers', () => {
       if (!stream.destroyed) stream.sendTrailers(this.ownTrailers ?? {});
@@ -297,8 +300,4 @@ export class FrameStream {
       ),
     );
   };
-}
-
-function ignore(): void {
-  // 'close' follows, and tells more.
 }

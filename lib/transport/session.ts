@@ -86,6 +86,6 @@ export class Session {
   /** Ends the session at once. */
   destroy(error?: MeshError): void {
     this.failure ??= error;
-    if (!this.http2.destroyed) this.http2.destroy();
+    if (!this.http2.destroyed) this.http2.destroy(error);
   }
 }
