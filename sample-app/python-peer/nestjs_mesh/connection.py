@@ -23,9 +23,12 @@ from .stream import HIGH_WATER_BYTES, HeaderList, Stream
 
 log = logging.getLogger("nestjs_mesh")
 
-WINDOW_BYTES = 16 * 1024 * 1024
+#: How much one stream may send ahead of its reader, and how much all of them together.
+STREAM_WINDOW_BYTES = 16 * 1024 * 1024
+WINDOW_BYTES = 64 * 1024 * 1024
 MAX_H2_FRAME_BYTES = 1024 * 1024
 MAX_STREAMS = 1000
+MAX_HEADER_BYTES = 64 * 1024
 CONNECT_TIMEOUT = 5.0
 KEEP_ALIVE_INTERVAL = 10.0
 KEEP_ALIVE_TIMEOUT = 5.0
@@ -96,10 +99,10 @@ class Connection(asyncio.Protocol):
             return
         codes = h2.settings.SettingCodes
         values: Dict[Any, int] = {
-            codes.INITIAL_WINDOW_SIZE: WINDOW_BYTES,
+            codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
             codes.MAX_FRAME_SIZE: MAX_H2_FRAME_BYTES,
             codes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-            codes.MAX_HEADER_LIST_SIZE: h2.connection.H2Connection.DEFAULT_MAX_HEADER_LIST_SIZE,
+            codes.MAX_HEADER_LIST_SIZE: MAX_HEADER_BYTES,
         }
         if self._client:
             values[codes.ENABLE_PUSH] = 0
@@ -145,6 +148,11 @@ class Connection(asyncio.Protocol):
             raise unavailable(f"the connection to {self.address} is closing", "not-sent")
         if self._h2.open_outbound_streams >= self._h2.remote_settings.max_concurrent_streams:
             raise MeshError("RESOURCE_EXHAUSTED", f"{self.address} allows no more streams", delivery="not-sent")
+        size = sum(len(name) + len(value) + 32 for name, value in headers)  # as RFC 9113, 6.5.2 counts
+        limit = self._h2.remote_settings.max_header_list_size or MAX_HEADER_BYTES
+        if size > min(limit, MAX_HEADER_BYTES):
+            message = f"headers of {size} bytes are over the {limit} that {self.address} takes; send less metadata"
+            raise MeshError("RESOURCE_EXHAUSTED", message, delivery="not-sent")
         stream = Stream(self, self._h2.get_next_available_stream_id(), {})
         self.streams[stream.id] = stream
         self.send_headers(stream.id, headers)
@@ -246,6 +254,8 @@ class Connection(asyncio.Protocol):
             return
         elif isinstance(event, h2.events.ResponseReceived):
             stream.on_response(_text_headers(event.headers))
+        elif isinstance(event, h2.events.TrailersReceived):
+            stream.trailers = _text_headers(event.headers)
         elif isinstance(event, h2.events.StreamEnded):
             stream.on_remote_end()
         elif isinstance(event, h2.events.StreamReset):

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from typing import Any, Dict, Optional
+from urllib.parse import quote
 
 #: Headers that are the protocol's own or HTTP's; every further one is metadata.
-_OWN = {"x-service-name", "x-session-id", "x-mesh-node-id", "x-mesh-version", "x-mesh-channel"}
+_OWN = {"x-service-name", "x-session-id", "x-mesh-node-id", "x-mesh-version", "x-mesh-channel", "x-mesh-pattern"}
+_OWN |= {"x-mesh-input", "x-mesh-timeout", "x-mesh-metadata", "x-mesh-open", "mesh-status", "mesh-error"}
 _OWN |= {"host", "content-type", "content-length", "te", "accept-encoding"}
 #: HTTP/2 forbids these (RFC 9113, 8.2.2).
 _FORBIDDEN = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+
+
+def encode_component(text: str) -> str:
+    """Percent-encodes as JavaScript's encodeURIComponent does."""
+    return quote(text, safe="!*'()")
 
 
 def metadata_of(headers: Dict[str, str]) -> Dict[str, str]:

@@ -54,9 +54,19 @@ class InboundCall:
         self._fail(err)
         self._on_done(self)
 
+    def fail(self, err: Any) -> None:
+        """Ends the call with an error as it goes on the wire, and stops the handler."""
+        if self._open:
+            self._fail(err)
+            self._stop()
+
     def cancel(self) -> None:
         """The caller wants no answer any more, or is gone."""
-        self._open = False
+        if self._open:
+            self._open = False
+            self._stop()
+
+    def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
@@ -102,8 +112,7 @@ class InboundCall:
         self._open = "isDisposed" not in answer
 
     def _expire(self) -> None:
-        self._fail(MeshError("DEADLINE_EXCEEDED", "the handler did not finish within the call's timeout").to_wire())
-        self.cancel()
+        self.fail(MeshError("DEADLINE_EXCEEDED", "the handler did not finish within the call's timeout").to_wire())
 
     def _forget_deadline(self) -> None:
         if self._timer is not None:

@@ -7,18 +7,17 @@ from typing import Any, Callable, Optional
 
 from .errors import MeshError
 from .inbox import Inbox
-from .packets import CallId
+from .stream import Stream
 
 #: Values of one answer that wait for a slow reader; the call fails beyond.
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
 
 
 class OutboundCall(Inbox):
-    """Filled by the channel, iterated by the caller, who must `close()` it in the end."""
+    """Filled from the wire, iterated by the caller, who must `close()` it in the end."""
 
-    def __init__(self, call_id: CallId, on_close: Callable[[OutboundCall], None]) -> None:
-        super().__init__()
-        self.id = call_id
+    def __init__(self, on_close: Callable[[], None], stream: Optional[Stream] = None) -> None:
+        super().__init__(stream)
         self._on_close = on_close
         self._timer: Optional[asyncio.TimerHandle] = None
 
@@ -31,11 +30,11 @@ class OutboundCall(Inbox):
     def put(self, value: Any, size: int) -> None:
         if self.waiting_bytes and self.waiting_bytes + size > MAX_BUFFERED_BYTES:
             reason = f"over {MAX_BUFFERED_BYTES} bytes of responses wait to be taken"
-            self.finish(MeshError("RESOURCE_EXHAUSTED", f"{reason}; take them faster, or use a channel"))
+            self.finish(MeshError("RESOURCE_EXHAUSTED", f"{reason}; take them faster"))
         super().put(value, size)
 
     def close(self) -> None:
         """The caller is done with it: what the peer has not ended yet is cancelled there."""
         if self._timer is not None:
             self._timer.cancel()
-        self._on_close(self)
+        self._on_close()

@@ -74,8 +74,8 @@ class PacketChannel(Reader):
         if deadline is not None and self.peer.extended:
             packet["timeout"] = max(1, int((deadline - self.stream.connection.loop.time()) * 1000))
         self.stream.send(packet, "the data")
-        call = OutboundCall(self._last_id, self._release)
-        self._outbound[call.id] = call
+        call_id = self._last_id
+        self._outbound[call_id] = call = OutboundCall(lambda: self._release(call_id))
         call.expire_at(deadline, f"{self.peer.service} did not answer {route_of(pattern)} within the call's timeout")
         return call
 
@@ -87,10 +87,10 @@ class PacketChannel(Reader):
         self.stream.send(packet, "the event")
         await self.stream.drain()
 
-    def _release(self, call: OutboundCall) -> None:
-        open_still = self._outbound.pop(call.id, None) is not None
+    def _release(self, call_id: CallId) -> None:
+        open_still = self._outbound.pop(call_id, None) is not None
         if open_still and self.peer.extended and self.stream.writable:
-            self.stream.send({"id": call.id, "cancel": True}, "cancel")
+            self.stream.send({"id": call_id, "cancel": True}, "cancel")
         self._end_when_idle()
 
     # --- leaving ---
@@ -163,7 +163,7 @@ class PacketChannel(Reader):
         if not packet.get("err") and "response" in packet:
             call.put(packet["response"], size)
         if packet.get("err") or packet.get("isDisposed"):
-            del self._outbound[call.id]
+            del self._outbound[packet["id"]]
             error = error_from_wire(packet["err"]) if packet.get("err") else None
             call.finish(error.at(self.peer.service, self.peer.node_id) if isinstance(error, MeshError) else error)
 

@@ -17,12 +17,12 @@ from .directory import Directory
 from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
 from .handlers import DEFAULT_CHANNEL, ChannelHandler, Handler, Handlers
-from .headers import check_header_value, check_headers
+from .headers import check_headers
 from .outbound_call import OutboundCall
 from .packet_channel import PacketChannel
 from .packets import check_metadata, route_of
 from .registry import Announcement, NodeRecord, check_service, open_registry
-from .router import Router
+from .router import Reach, Router
 from .session import Core, Session
 from .tls import Tls
 
@@ -160,10 +160,11 @@ class Peer:
         # its last one, and from all others they have come when nothing was open for a moment.
         quiet_since = time.monotonic()
         while time.monotonic() < until:
-            if any(packets.busy for packets in channels):
+            busy = any(session.busy for session in self._router.sessions)
+            if busy:
                 quiet_since = time.monotonic()
             ended = all(packets.stream.closed or packets.stream.remote_ended for packets in channels)
-            if quiet_since < time.monotonic() - QUIET or (ended and not any(packets.busy for packets in channels)):
+            if (ended and not busy) or time.monotonic() - quiet_since > QUIET:
                 return
             await asyncio.sleep(0.01)
 
@@ -216,11 +217,18 @@ class Peer:
     ) -> Any:
         """The answer of one node of `service`: its first value, None when it gives none.
 
+        data -- a JSON value, or an async iterable of them: then the handler gets an async iterator
         timeout -- seconds for everything, waiting for the service included; default 30, 0 is none
         Raises RpcError for what the handler threw, MeshError for what went wrong on the way.
         """
         deadline = _deadline(timeout, DEFAULT_TIMEOUT)
-        call = await self._open_call(service, pattern, data, deadline, deadline, metadata)
+        metadata, find = check_metadata(metadata), self._router.find
+        call: OutboundCall
+        if hasattr(data, "__aiter__"):
+            call = await find(service, deadline, self._reach_call(pattern, data, deadline, metadata))
+        else:
+            packets = await find(service, deadline, self._router.packets_to)
+            call = packets.open(pattern, data, deadline, metadata)
         try:
             return await call.__anext__()
         except StopAsyncIteration:
@@ -233,12 +241,14 @@ class Peer:
     async def stream(
         self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
     ) -> AsyncIterator[Any]:
-        """The values of the answer, one by one; closing the iterator cancels the call.
+        """The values of the answer, one by one; closing the iterator cancels the call, a slow reader slows the handler.
 
+        data -- a JSON value, or an async iterable of them: then the handler gets an async iterator
         timeout -- seconds for the whole stream; by default 30 s to find the service, and then no limit
         """
         wait_until, deadline = _deadline(timeout, DEFAULT_TIMEOUT), _deadline(timeout, 0)
-        call = await self._open_call(service, pattern, data, wait_until, deadline, metadata)
+        reach = self._reach_call(pattern, data, deadline, check_metadata(metadata))
+        call = await self._router.find(service, wait_until, reach)
         try:
             async for value in call:
                 yield value
@@ -265,21 +275,32 @@ class Peer:
         timeout: Timeout = None,
     ) -> Channel:
         """Opens a raw channel to one node of `service`; `metadata` arrives as headers."""
-        channel_name = check_header_value("the channel's name", name or DEFAULT_CHANNEL)
         headers = check_headers(metadata)
 
         async def reach(node_id: str, record: Optional[NodeRecord], deadline: Optional[float]) -> Channel:
             session = await self._router.session_to(node_id, record, deadline)
-            return await session.open_channel(channel_name, headers, session_id)
+            return await session.open_channel(name or DEFAULT_CHANNEL, headers, session_id)
 
         return await self._router.find(service, _deadline(timeout, DEFAULT_TIMEOUT), reach)
 
-    async def _open_call(
-        self, service: str, pattern: Any, data: Any, wait_until: Timeout, deadline: Timeout, metadata: Metadata
-    ) -> OutboundCall:
-        metadata = check_metadata(metadata)
-        packets = await self._router.find(service, wait_until, self._router.packets_to)
-        return packets.open(pattern, data, deadline, metadata)
+    def _reach_call(
+        self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str]
+    ) -> Reach[OutboundCall]:
+        """A call stream where the node has them and we can dial it; else packets, if the input is one value."""
+
+        async def reach(node_id: str, record: Optional[NodeRecord], until: Optional[float]) -> OutboundCall:
+            packets = await self._router.packets_to(node_id, record, until)
+            try:
+                if not packets.peer.extended:
+                    raise MeshError("UNIMPLEMENTED", "the peer knows no call streams", delivery="refused")
+                session = await self._router.session_to(node_id, record, until)
+                return await session.open_call(pattern, data, deadline, metadata)
+            except MeshError as error:
+                if hasattr(data, "__aiter__") or error.code not in ("UNIMPLEMENTED", "UNAVAILABLE"):
+                    raise
+            return packets.open(pattern, data, deadline, metadata)
+
+        return reach
 
 
 def _deadline(timeout: Timeout, default: float) -> Optional[float]:

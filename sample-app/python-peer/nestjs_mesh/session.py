@@ -8,15 +8,18 @@ import logging
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Set, TypeVar
+from urllib.parse import unquote
 
 from h2.errors import ErrorCodes
 
+from .call_stream import CallingStream, ServedStream
 from .channel import Channel, PeerInfo
 from .connection import CONNECT_TIMEOUT, Connection, dial
 from .errors import MeshError, unavailable
 from .handlers import DEFAULT_CHANNEL, ChannelHandler, Handlers
-from .headers import metadata_of
+from .headers import encode_component, metadata_of
 from .packet_channel import PacketChannel
+from .packets import route_of
 from .registry import NodeRecord
 from .stream import HeaderList, Reader, Stream
 
@@ -68,6 +71,15 @@ class Session:
         return next((packets for packets in self.packet_channels if packets.usable), None)
 
     @property
+    def busy(self) -> bool:
+        """True while calls of either side are open."""
+        readers = (stream.reader for stream in self.connection.streams.values())
+        return any(
+            isinstance(reader, (ServedStream, CallingStream)) or (isinstance(reader, PacketChannel) and reader.busy)
+            for reader in readers
+        )
+
+    @property
     def channels(self) -> List[Channel]:
         """The raw channels that are open."""
         return [s.reader for s in self.connection.streams.values() if isinstance(s.reader, Channel)]
@@ -89,12 +101,33 @@ class Session:
 
     async def open_channel(self, name: str, metadata: Dict[str, str], session_id: Optional[str]) -> Channel:
         """Opens a raw channel."""
-        headers = [("x-mesh-channel", name), *metadata.items()]
+        headers = [("x-mesh-channel", encode_component(name)), *metadata.items()]
         if session_id is not None:
             headers.append(("x-session-id", session_id))
         return await self._open(
             headers, lambda stream, peer: Channel(stream, peer, name, metadata_of(stream.headers), session_id)
         )
+
+    async def open_call(
+        self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str]
+    ) -> CallingStream:
+        """Opens a call stream for a call whose input is one value or an async iterable."""
+        headers = [("x-mesh-pattern", encode_component(route_of(pattern)))]
+        if not hasattr(data, "__aiter__"):
+            headers.append(("x-mesh-input", "value"))
+        if metadata:
+            headers.append(("x-mesh-metadata", encode_component(json.dumps(metadata))))
+        if deadline is not None:
+            headers.append(("x-mesh-timeout", str(max(1, int((deadline - self.connection.loop.time()) * 1000)))))
+        call = await self._open(headers, lambda stream, peer: CallingStream(stream))
+        assert self.record is not None
+        call.expire_at(deadline, f"{self.record.service} did not answer {route_of(pattern)} within the call's timeout")
+        try:
+            call.start(data)
+        except MeshError:
+            call.close()
+            raise
+        return call
 
     async def _open(self, headers: HeaderList, reader: Callable[[Stream, PeerInfo], R]) -> R:
         """Opens a stream; `reader` makes who reads it, once the node has accepted it."""
@@ -132,6 +165,8 @@ class Session:
         headers, core = stream.headers, self.core
         method, path = headers.get(":method"), headers.get(":path", "").split("?")[0]
         service, name = headers.get("x-service-name", ""), headers.get("x-mesh-channel")
+        if name is not None:
+            name = unquote(name) or DEFAULT_CHANNEL
         if path != "/channel":
             _refuse(stream, 404, "NOT_FOUND", f"no such path: {path!r}; channels are opened by POST /channel")
         elif method != "POST":
@@ -140,8 +175,8 @@ class Session:
             _refuse(stream, 400, "INVALID_ARGUMENT", "the header x-service-name must name the calling service")
         elif core.draining:
             _refuse(stream, 503, "UNAVAILABLE", f"{core.service} is shutting down")
-        elif "x-mesh-pattern" in headers or "x-mesh-open" in headers:
-            _refuse(stream, 501, "UNIMPLEMENTED", "this peer has no call streams; use the packet channel")
+        elif "x-mesh-open" in headers:
+            _refuse(stream, 501, "UNIMPLEMENTED", "this peer asks for no streams to be opened")
         elif name is not None and name not in core.handlers.channels:
             _refuse(stream, 404, "NOT_FOUND", f"{core.service} has no handler for the channel {name!r}")
         else:
@@ -151,6 +186,9 @@ class Session:
             self._accept(stream, self.peer, name)
 
     def _accept(self, stream: Stream, peer: PeerInfo, name: Optional[str]) -> None:
+        if "x-mesh-pattern" in stream.headers:
+            stream.reader = ServedStream(stream, peer, self.core.handlers)
+            return
         if name is not None:
             stream.reader = channel = self._raw_channel(stream, peer, name)
             self._run(self.core.handlers.channels[name], channel, lambda: channel.close(timeout=None))

@@ -60,8 +60,11 @@ class Stream:
         self.closed = False
         self.remote_ended = False
         self.ending = False
+        #: What the other side said after its last message.
+        self.trailers: Dict[str, str] = {}
         self._local_ended = False
         self._abandoned = False
+        self._own_trailers: HeaderList = []
         self._pending = bytearray()
         self._room = asyncio.Event()
         self._decoder = FrameDecoder(connection.max_frame_bytes)
@@ -110,10 +113,11 @@ class Stream:
             self._room.clear()
             await self._room.wait()
 
-    def end(self, abandon: bool = False) -> None:
+    def end(self, abandon: bool = False, trailers: Iterable[Tuple[str, str]] = ()) -> None:
         """END_STREAM, after what is still to be sent; `abandon` then resets the half of the other side too."""
         if self.writable:
             self.ending = True
+            self._own_trailers = list(trailers)
             self.connection.schedule(self)
         self._abandoned = self._abandoned or abandon
         if self._local_ended and abandon:
@@ -134,7 +138,11 @@ class Stream:
         data = bytes(self._pending[:room])
         del self._pending[:room]
         end = self.ending and not self._pending
-        if data or (end and not self._local_ended):
+        if end and self._own_trailers and not self._local_ended:
+            connection.send_data(self.id, data)
+            connection.send_headers(self.id, self._own_trailers, end_stream=True)
+            self._local_ended = True
+        elif data or (end and not self._local_ended):
             connection.send_data(self.id, data, end_stream=end)
             self._local_ended = end
         if self.pending_bytes <= HIGH_WATER_BYTES // 2:

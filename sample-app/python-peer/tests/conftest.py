@@ -142,6 +142,7 @@ class RawClient(asyncio.Protocol):
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self.messages: List[Any] = []
         self.headers: Dict[str, str] = {}
+        self.trailers: Dict[str, str] = {}
         self.body = b""
         self.ended = False
         self.reset_code: Optional[int] = None
@@ -175,6 +176,8 @@ class RawClient(asyncio.Protocol):
                     for payload in self._decoder.feed(event.data):
                         assert isinstance(payload, bytearray)
                         self.messages.append(decode_json(payload))
+            elif isinstance(event, h2.events.TrailersReceived):
+                self.trailers = dict(event.headers)  # type: ignore[arg-type]
             elif isinstance(event, h2.events.StreamEnded):
                 self.ended = True
             elif isinstance(event, h2.events.StreamReset):

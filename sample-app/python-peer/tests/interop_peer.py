@@ -18,9 +18,16 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from nestjs_mesh import Channel, Context, MeshError, Peer, RpcError, Tls
 
 
+async def each(values: List[Any]) -> AsyncIterator[Any]:
+    """A list as a stream of input."""
+    for value in values:
+        yield value
+
+
 def add_handlers(peer: Peer) -> None:
     """All handlers that the interop tests use."""
     cancelled = {"count": 0}
+    produced = {"count": 0}
     notes: List[Any] = []
 
     @peer.handler("sum")
@@ -75,6 +82,33 @@ def add_handlers(peer: Peer) -> None:
     def count_cancelled() -> int:
         return cancelled["count"]
 
+    @peer.handler("collect")
+    async def collect(values: AsyncIterator[Any]) -> List[Any]:
+        return [value async for value in values]
+
+    @peer.handler("running-sum")
+    async def running_sum(numbers: AsyncIterator[float]) -> AsyncIterator[float]:
+        total: float = 0
+        async for number in numbers:
+            total += number
+            yield total
+
+    @peer.handler("ahead")
+    async def ahead(data: Dict[str, Any]) -> AsyncIterator[Any]:
+        """Without end, for a reader that is slow: `produced` tells how far ahead of it this got."""
+        produced["count"] = 0
+        try:
+            while True:
+                produced["count"] += 1
+                yield {"n": produced["count"], "pad": "x" * data["bytes"]}
+        except (asyncio.CancelledError, GeneratorExit):
+            cancelled["count"] += 1
+            raise
+
+    @peer.handler("produced")
+    def count_produced() -> int:
+        return produced["count"]
+
     @peer.handler("call-back")
     async def call_back(data: Dict[str, Any]) -> Any:
         return await peer.call(data["service"], data["pattern"], data.get("data"), timeout=data.get("timeout"))
@@ -85,7 +119,10 @@ def add_handlers(peer: Peer) -> None:
         return True
 
     @peer.handler("collect-stream")
-    async def collect(data: Dict[str, Any]) -> List[Any]:
+    async def collect_stream(data: Dict[str, Any]) -> List[Any]:
+        """Calls a pattern of `service`, with the list `values` as a stream of input when there is one."""
+        if "values" in data:
+            return [value async for value in peer.stream(data["service"], data["pattern"], each(data["values"]))]
         return [value async for value in peer.stream(data["service"], data["pattern"], data.get("data"))]
 
     @peer.handler("channel-back")

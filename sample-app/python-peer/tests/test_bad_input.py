@@ -183,7 +183,7 @@ def test_a_frame_cut_short_by_the_end_is_told(files: str, caplog: pytest.LogCapt
         (("GET", "/channel"), {"x_service_name": "c"}, "405", "UNIMPLEMENTED"),
         (("POST", "/other"), {"x_service_name": "c"}, "404", "NOT_FOUND"),
         (("POST", "/channel"), {}, "400", "INVALID_ARGUMENT"),
-        (("POST", "/channel"), {"x_service_name": "c", "x_mesh_pattern": "p"}, "501", "UNIMPLEMENTED"),
+        (("POST", "/channel"), {"x_service_name": "c", "x_mesh_open": "t"}, "501", "UNIMPLEMENTED"),
         (("POST", "/channel"), {"x_service_name": "c", "x_mesh_channel": "nope"}, "404", "NOT_FOUND"),
     ],
 )
