@@ -105,14 +105,16 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     return this.binding.holder.close();
   }
 
-  override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
+  // oxlint-disable-next-line typescript/no-explicit-any -- Nest's own signature: code that compiled with another transport must compile with this one
+  override send<TResult = any, TInput = any>(pattern: any, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
     return new Observable<TResult>((observer) =>
       this.publish(this.createPacket(pattern, data), this.createObserver(observer)),
     );
   }
 
-  override emit<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
+  // oxlint-disable-next-line typescript/no-explicit-any -- Nest's own signature: code that compiled with another transport must compile with this one
+  override emit<TResult = any, TInput = any>(pattern: any, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
     const source = defer(async () => {
       try {
@@ -202,6 +204,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
       metadata: { ...this.binding.call.metadata, ...options.metadata },
       sessionId: options.sessionId,
       timeoutMs: this.binding.call.timeoutMs ?? node.options.timeoutMs,
+      signal: this.binding.call.signal,
     });
     return new MeshChannel<In, Out>(channel as never, opening);
   }
@@ -286,7 +289,8 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
   }
 
   private openCall(target: Target, event: OutboundEvent, input: StreamInput): Promise<CallingStream> {
-    if ('service' in target) return this.binding.holder.node.openCall(target, { ...event, input });
+    const { holder, call } = this.binding;
+    if ('service' in target) return holder.node.openCall(target, { ...event, input, signal: call.signal });
     const message = 'call streams cannot be opened over the channel of a caller yet; use client.to(service)';
     return Promise.reject(new MeshError('UNIMPLEMENTED', message, { delivery: 'refused' }));
   }

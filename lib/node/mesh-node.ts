@@ -56,11 +56,14 @@ export class MeshNode {
   private readonly packets: PacketHandler;
   private handlers: NodeHandlers | undefined;
   private listener: Listener | undefined;
+  private listening: Promise<void> | undefined;
   private announcement: Announcement | undefined;
   private announcing: Promise<void> | undefined;
   private stopping: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
   private isDraining = false;
+  /** Until the drain is over, handlers that are still at work may call others. */
+  private ended = false;
 
   /** Throws a `MeshError` (`INVALID_ARGUMENT`) that lists every fault of the options. Nothing is opened yet. */
   constructor(options: MeshOptions | ResolvedOptions) {
@@ -134,23 +137,12 @@ export class MeshNode {
    * Reaches the registry and binds the port; calls are answered from here on, but nobody is told of the node before
    * {@link announce}. Rejects with a `MeshError` that names the registry or the port.
    */
-  async listen(): Promise<void> {
-    this.refuseWhenClosed();
-    if (this.listener !== undefined) return;
-    const { host, port, limits, keepAlive, tls, logger } = this.options;
-    await this.registry.connect();
-    const listener = new Listener({ host, port, limits, keepAlive, tls }, this.inbound);
-    await listener.listen();
-    if (this.stopping !== undefined) {
-      await listener.close();
-      this.refuseWhenClosed();
-    }
-    this.listener = listener;
-    if (tls === undefined && !isLoopback(host)) {
-      logger.warn(
-        `listening on ${host} without TLS: anyone who reaches the port can call this node (options tls, host)`,
-      );
-    }
+  listen(): Promise<void> {
+    this.listening ??= this.openListener().catch((error: unknown) => {
+      this.listening = undefined;
+      throw error;
+    });
+    return this.listening;
   }
 
   /** Writes the record into the registry and keeps it alive. Only after {@link listen}. */
@@ -171,7 +163,7 @@ export class MeshNode {
       return call;
     }
     const call = new OutboundCall(request, target.service, observer, this.deadlines);
-    if (this.closing !== undefined) {
+    if (this.ended) {
       call.fail(closedError());
       return call;
     }
@@ -195,13 +187,14 @@ export class MeshNode {
     const node = directory.pick(target);
     // At once, or in its place among what waits: no call that is made after the event may overtake it.
     if (node?.channel !== undefined) send(node.channel);
-    else await waitForNode(directory, target, node, timeoutMs, route, false, send);
+    else await waitForNode(directory, target, node, { what: route, timeoutMs, use: send });
   }
 
   /** Sends an event to every known node of a service. Resolves with the ids of those it was handed over for. */
   async broadcast(service: string, event: OutboundEvent): Promise<string[]> {
     const directory = this.openDirectory({ service });
-    await waitForNode(directory, {}, directory.pick({}), event.timeoutMs, event.route, true);
+    const { route: what, timeoutMs } = event;
+    await waitForNode(directory, {}, directory.pick({}), { what, timeoutMs, anyNode: true });
     const sent = await Promise.allSettled(
       directory.known
         .filter((node) => !node.draining)
@@ -254,6 +247,24 @@ export class MeshNode {
     return this.closing;
   }
 
+  private async openListener(): Promise<void> {
+    this.refuseWhenClosed();
+    const { host, port, limits, keepAlive, tls, logger } = this.options;
+    await this.registry.connect();
+    const listener = new Listener({ host, port, limits, keepAlive, tls }, this.inbound);
+    await listener.listen();
+    if (this.stopping !== undefined) {
+      await listener.close();
+      this.refuseWhenClosed();
+    }
+    this.listener = listener;
+    if (tls === undefined && !isLoopback(host)) {
+      logger.warn(
+        `listening on ${host} without TLS: anyone who reaches the port can call this node (options tls, host)`,
+      );
+    }
+  }
+
   private async writeRecord(): Promise<void> {
     this.refuseWhenClosed();
     const announcement = await this.registry.announce(this.record);
@@ -279,6 +290,7 @@ export class MeshNode {
 
   private async shutDown(): Promise<void> {
     await this.stopServing();
+    this.ended = true;
     this.outbound.close();
     const directories = [...this.directories.values()];
     this.directories.clear();
@@ -300,7 +312,7 @@ export class MeshNode {
   }
 
   private openDirectory({ service }: ServiceTarget): Directory {
-    if (this.closing !== undefined) throw closedError();
+    if (this.ended) throw closedError();
     return this.directory(service);
   }
 

@@ -13,7 +13,9 @@ import type { Directory, NodeWish } from './directory.js';
 import type { ChannelOpening } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import { openingOf } from './opening.js';
-import { waitForNode } from './pending.js';
+import { waitForNode, type NodeWait } from './pending.js';
+import type { RemoteNode } from './remote-node.js';
+import type { AcceptedStream } from '../transport/stream-opening.js';
 
 /** How a raw channel is asked for. */
 export interface OpenChannelRequest {
@@ -24,6 +26,8 @@ export interface OpenChannelRequest {
   readonly sessionId: string | undefined;
   /** How long it may wait for a node, in ms; 0 = for ever. */
   readonly timeoutMs: number;
+  /** Aborting it ends the waiting. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A raw channel that the peer has accepted. */
@@ -40,6 +44,15 @@ export interface StreamCallRequest {
   readonly metadata: Metadata | undefined;
   /** Until the first value of the answer, or its end, in ms; 0 = for ever. */
   readonly timeoutMs: number;
+  /** Aborting it ends the waiting for a node. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A stream that a node has accepted. */
+interface OpenedStream extends AcceptedStream {
+  readonly node: RemoteNode;
+  /** What the waiting has left of the time limit, in ms; 0 = no limit. */
+  readonly leftMs: number;
 }
 
 export class OutboundStreams {
@@ -54,56 +67,86 @@ export class OutboundStreams {
     wish: NodeWish,
     request: OpenChannelRequest,
   ): Promise<OpenedChannel> {
-    const { name, metadata = {}, sessionId = randomUUID(), timeoutMs } = request;
+    const { name, metadata = {}, sessionId = randomUUID(), timeoutMs, signal } = request;
     const fault = metadataFault(metadata);
     if (fault !== undefined) throw new MeshError('INVALID_ARGUMENT', fault, { delivery: 'not-sent' });
-    const what = `channel ${name ?? DEFAULT_CHANNEL}`;
-    const { node } = await waitForNode(directory, wish, directory.pick(wish), timeoutMs, what, true);
-    const { stream, headers } = await node.openStream({
+    const headers = {
       ...metadata,
       [HEADER.channel]: name === undefined ? DEFAULT_CHANNEL : encodeURIComponent(name),
       [HEADER.sessionId]: sessionId,
-    });
+    };
+    const what = `channel ${name ?? DEFAULT_CHANNEL}`;
+    const opened = await this.open(
+      directory,
+      wish,
+      { what, timeoutMs, signal, anyNode: true },
+      () => headers,
+    );
     const { limits, logger } = this.options;
+    const { address } = opened.node;
     const frames = new FrameStream(
-      stream,
+      opened.stream,
       limits,
-      `the raw channel to ${directory.service} (${node.address})`,
+      `the raw channel to ${directory.service} (${address})`,
     );
     const channel = startRawChannel(frames, (message) => logger.warn(message));
     this.channels.add(channel);
     void channel.whenClosed.then(() => this.channels.delete(channel));
-    const peer = peerOf(headers, node.address, directory.service);
-    return {
-      channel,
-      opening: { name, peer, sessionId, metadata: openingOf(headers).metadata, carrier: undefined },
-    };
+    const peer = peerOf(opened.headers, address, directory.service);
+    const { metadata: answered } = openingOf(opened.headers);
+    return { channel, opening: { name, peer, sessionId, metadata: answered, carrier: undefined } };
   }
 
   /** Begins a call on a stream of its own. Rejects with `UNIMPLEMENTED` (`refused`) for peers that know none. */
   async openCall(directory: Directory, wish: NodeWish, request: StreamCallRequest): Promise<CallingStream> {
-    const { route, input, timeoutMs: limitMs } = request;
-    const began = performance.now();
+    const { route, input, timeoutMs, signal } = request;
     // Who the peer is must be known first: one that knows part 1 only would take the stream for a channel.
-    const { node, channel } = await waitForNode(directory, wish, directory.pick(wish), limitMs, route, false);
-    // What the waiting has left of the limit.
-    const timeoutMs = limitMs === 0 ? 0 : Math.max(1, limitMs - (performance.now() - began));
-    const origin = { service: directory.service, nodeId: node.id, pattern: route };
-    if (channel?.peer.plain === true) {
-      throw new MeshError('UNIMPLEMENTED', 'the peer knows no call streams', {
-        ...origin,
-        delivery: 'refused',
-      });
-    }
-    const { stream } = await node.openStream(callHeaders(request, timeoutMs)).catch((error: unknown) => {
-      throw MeshError.from(error).at(origin);
-    });
+    const wait = { what: route, timeoutMs, signal, anyNode: false };
+    const { node, stream, leftMs } = await this.open(directory, wish, wait, (left) =>
+      callHeaders(request, left),
+    );
     const name = `the call of '${route}' to ${directory.service} (${node.address})`;
-    const call = new CallingStream(new FrameStream(stream, this.options.limits, name), { origin, timeoutMs });
+    const origin = { service: directory.service, nodeId: node.id, pattern: route };
+    const frames = new FrameStream(stream, this.options.limits, name);
+    const call = new CallingStream(frames, { origin, timeoutMs: leftMs });
     this.calls.add(call);
     void call.whenClosed.then(() => this.calls.delete(call));
     call.start(input);
     return call;
+  }
+
+  /** Opens a stream on a node; one that cannot be reached is passed over for another, as long as there is time. */
+  private async open(
+    directory: Directory,
+    wish: NodeWish,
+    wait: NodeWait,
+    headers: (leftMs: number) => OutgoingHttpHeaders,
+  ): Promise<OpenedStream> {
+    const { timeoutMs, what } = wait;
+    const began = performance.now();
+    const left = (): number =>
+      timeoutMs === 0 ? 0 : Math.max(1, Math.ceil(timeoutMs - (performance.now() - began)));
+    for (;;) {
+      const { node, channel } = await waitForNode(directory, wish, directory.pick(wish), {
+        ...wait,
+        timeoutMs: left(),
+      });
+      const origin = { service: directory.service, nodeId: node.id, pattern: what };
+      if (channel?.peer.plain === true) {
+        throw new MeshError('UNIMPLEMENTED', 'the peer knows no call streams', {
+          ...origin,
+          delivery: 'refused',
+        });
+      }
+      const leftMs = left();
+      try {
+        return { ...(await node.openStream(headers(leftMs))), node, leftMs };
+      } catch (error) {
+        const failure = MeshError.from(error).at(origin);
+        if (failure.delivery !== 'not-sent' || failure.code !== 'UNAVAILABLE' || node.available)
+          throw failure;
+      }
+    }
   }
 
   /** Ends all of them: the calls fail, the channels close. */

@@ -1,4 +1,5 @@
 /** What waits for a node: calls, and everything else by a promise. */
+import type { MeshErrorCode } from '../protocol/error-code.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { CallCarrier, OutboundCall } from '../transport/outbound-call.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
@@ -48,26 +49,55 @@ export interface FoundNode {
   readonly channel: PacketChannel | undefined;
 }
 
+/** What is waited for, and for how long. */
+export interface NodeWait {
+  /** What wants the node, for the error: a route, a channel. */
+  readonly what: string;
+  /** 0 = for ever. */
+  readonly timeoutMs: number;
+  /** True when a node without a packet channel will do. */
+  readonly anyNode?: boolean | undefined;
+  /** Has the channel at once, before what has begun to wait later. */
+  readonly use?: ((channel: PacketChannel) => void) | undefined;
+  /** Aborting it ends the waiting. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
- * Waits for a node: with a packet channel, or, when `anyNode`, as soon as one is known. Rejects with a `MeshError`
- * (`UNAVAILABLE`, `not-sent`) after `timeoutMs` (0 = never) that says what was found. `what` names what wants it.
- * `use` has the channel at once, before what has begun to wait later.
+ * Waits for a node; `picked` is the one whose turn it is. Rejects with a `MeshError` (`not-sent`): `UNAVAILABLE` after
+ * `timeoutMs`, saying what was found, or `CANCELLED` when the signal aborts.
  */
 export function waitForNode(
   directory: Directory,
   wish: NodeWish,
   picked: RemoteNode | undefined,
-  timeoutMs: number,
-  what: string,
-  anyNode: boolean,
-  use?: (channel: PacketChannel) => void,
+  { what, timeoutMs, anyNode = false, use, signal }: NodeWait,
 ): Promise<FoundNode> {
   return new Promise((resolve, reject) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const giveUp = (code: MeshErrorCode, message: string, cause?: unknown): void => {
+      end();
+      directory.leave(waiter);
+      reject(
+        new MeshError(code, `'${what}' could not be sent${message}`, {
+          delivery: 'not-sent',
+          service: directory.service,
+          nodeId: wish.nodeId,
+          cause,
+        }),
+      );
+    };
+    const onTimeout = (): void =>
+      giveUp('UNAVAILABLE', ` within ${timeoutMs} ms (timeoutMs): ${directory.describe(wish)}`);
+    const onAbort = (): void => giveUp('CANCELLED', ': its signal was aborted', signal?.reason);
     const waiter: Waiter = {
       wish,
       anyNode,
       take(node, channel) {
-        clearTimeout(timer);
+        end();
         try {
           if (channel !== undefined) use?.(channel);
           resolve({ node, channel });
@@ -76,26 +106,15 @@ export function waitForNode(
         }
       },
       fail(error) {
-        clearTimeout(timer);
+        end();
         reject(error.at({ service: directory.service }));
       },
     };
-    const timer = timeoutMs === 0 ? undefined : setTimeout(giveUp, timeoutMs);
-    directory.wait(waiter, picked);
-
-    function giveUp(): void {
-      directory.leave(waiter);
-      reject(
-        new MeshError(
-          'UNAVAILABLE',
-          `'${what}' could not be sent within ${timeoutMs} ms (timeoutMs): ${directory.describe(wish)}`,
-          {
-            delivery: 'not-sent',
-            service: directory.service,
-            nodeId: wish.nodeId,
-          },
-        ),
-      );
+    const timer = timeoutMs === 0 ? undefined : setTimeout(onTimeout, timeoutMs);
+    if (signal?.aborted === true) onAbort();
+    else {
+      signal?.addEventListener('abort', onAbort, { once: true });
+      directory.wait(waiter, picked);
     }
   });
 }
