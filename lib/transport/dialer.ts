@@ -1,5 +1,7 @@
 /** Dialling: TCP or TLS connect, HTTP/2 preface and SETTINGS, all within one time limit. */
-import { connect, type ClientHttp2Session, type SecureClientSessionOptions } from 'node:http2';
+import { connect, type ClientHttp2Session } from 'node:http2';
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { http2Settings, MAX_SESSION_MEMORY_MB, widenSessionWindow } from './http2-settings.js';
@@ -31,8 +33,13 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
   const address = addressOf(host, port);
   return new Promise((resolve, reject) => {
     let http2: ClientHttp2Session;
+    let socket: Socket | undefined;
     try {
-      http2 = connect(`${options.tls ? 'https' : 'http'}://${address}`, connectOptions(options));
+      http2 = connect(`${options.tls ? 'https' : 'http'}://${address}`, {
+        settings: http2Settings(options.limits),
+        maxSessionMemory: MAX_SESSION_MEMORY_MB,
+        createConnection: () => (socket = openSocket(host, port, options.tls)),
+      });
     } catch (error) {
       reject(connectError(error, address));
       return;
@@ -47,12 +54,15 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
         ),
       );
     }, options.connectTimeoutMs);
+    let settled = false;
     const fail = (error: unknown): void => {
+      settled = true;
       clearTimeout(timer);
       options.signal?.removeEventListener('abort', onAbort);
       http2.off('close', onClose);
       http2.on('error', ignore);
       http2.destroy();
+      socket?.destroy();
       reject(connectError(error, address));
     };
     const onClose = (): void =>
@@ -60,9 +70,16 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
     const onAbort = (): void =>
       fail(new MeshError('UNAVAILABLE', `connecting to ${address} was given up`, { delivery: 'not-sent' }));
     options.signal?.addEventListener('abort', onAbort, { once: true });
+    // Node takes note of a TLS alert after the handshake (a certificate that the peer wants, and does not get), but neither
+    // tells of it nor lets the socket go.
+    socket?.on('error', (error) => {
+      socket?.destroy();
+      if (!settled) fail(error);
+    });
     http2.once('error', fail).once('close', onClose);
     http2.once('connect', () => widenSessionWindow(http2));
     http2.once('remoteSettings', () => {
+      settled = true;
       clearTimeout(timer);
       options.signal?.removeEventListener('abort', onAbort);
       http2.off('error', fail).off('close', onClose);
@@ -71,14 +88,11 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
   });
 }
 
-function connectOptions({ limits, tls }: DialOptions): SecureClientSessionOptions {
-  const options = {
-    settings: http2Settings(limits),
-    maxSessionMemory: MAX_SESSION_MEMORY_MB,
-    noDelay: true,
-  };
-  if (tls === undefined) return options;
-  return { ...options, ...tls, ALPNProtocols: ['h2'] };
+function openSocket(host: string, port: number, tls: MeshTlsOptions | undefined): Socket {
+  const where = { host, port, noDelay: true };
+  if (tls === undefined) return connectTcp(where);
+  const servername = tls.servername ?? (isIP(host) === 0 ? host : '');
+  return connectTls({ ...where, ...tls, servername, ALPNProtocols: ['h2'] });
 }
 
 function ignore(): void {
