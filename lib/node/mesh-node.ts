@@ -138,6 +138,7 @@ export class MeshNode {
    * {@link announce}. Rejects with a `MeshError` that names the registry or the port.
    */
   listen(): Promise<void> {
+    if (this.stopping !== undefined) return Promise.reject(closedError());
     this.listening ??= this.openListener().catch((error: unknown) => {
       this.listening = undefined;
       throw error;
@@ -147,6 +148,7 @@ export class MeshNode {
 
   /** Writes the record into the registry and keeps it alive. Only after {@link listen}. */
   announce(): Promise<void> {
+    if (this.stopping !== undefined) return Promise.reject(closedError());
     this.announcing ??= this.writeRecord().catch((error: unknown) => {
       this.announcing = undefined;
       throw error;
