@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from h2.errors import ErrorCodes
 
 from .channel import PeerInfo
-from .errors import ERROR_CODES, MASKED_ERROR, NO_HANDLER, MeshError, error_from_wire, unavailable
+from .errors import ERROR_CODES, MASKED_ERROR, NO_HANDLER, MeshError, NoHandlerError, error_from_wire, unavailable
 from .handlers import Context, Handlers
 from .headers import metadata_of
 from .inbound_call import InboundCall
@@ -46,7 +46,7 @@ class ServedStream(Reader):
 
     def on_unreadable(self, head: bytes, error: MeshError) -> None:
         self._awaits_data = False
-        self._call.fail(error.to_wire())
+        self._call.fail(error)
 
     def on_end(self, error: Optional[MeshError]) -> None:
         if error is not None:
@@ -63,14 +63,14 @@ class ServedStream(Reader):
         self._awaits_data = False
         headers, loop = self._stream.headers, asyncio.get_event_loop()
         route = unquote(headers["x-mesh-pattern"])
-        handler, deadline = self._handlers.request(route), None
+        handler, deadline = self._handlers.find_handler(route), None
         if re.fullmatch(r"\d{1,10}", headers.get("x-mesh-timeout", "")):
             deadline = loop.time() + int(headers["x-mesh-timeout"]) / 1000
         if handler is None:
-            self._call.refuse(NO_HANDLER)
+            self._call.refuse(NoHandlerError())
         elif deadline is not None and deadline <= loop.time():
             late = MeshError("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived", delivery="refused")
-            self._call.refuse(late.to_wire())
+            self._call.refuse(late)
         else:
             self._call.run(handler, data, Context(route, self._peer, _metadata(headers), deadline))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from typing import Any, Callable, Dict, Iterable, Optional
+from typing import Any, Callable, Dict, Optional
 
 import h2.config
 import h2.connection
@@ -78,11 +78,9 @@ class Connection(asyncio.Protocol):
         self._client = on_request is None
         self._h2 = _H2(h2.config.H2Configuration(client_side=self._client, header_encoding=False))
         self._transport: Optional[asyncio.Transport] = None
-        #: Streams that have something to send, in the order of their turns.
-        self._writing: Dict[int, Stream] = {}
         self._flush_scheduled = False
         self._paused = False
-        self._timer: Optional[asyncio.TimerHandle] = None
+        self._keep_alive: Optional[asyncio.Task[None]] = None
         self._last_received = 0.0
 
     # --- asyncio.Protocol ---
@@ -111,8 +109,8 @@ class Connection(asyncio.Protocol):
         self._h2.max_inbound_frame_size = MAX_H2_FRAME_BYTES
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(WINDOW_BYTES - 65535)
-        self._timer = self.loop.call_later(CONNECT_TIMEOUT, self._no_settings)
-        self._schedule_flush()
+        self._keep_alive = self.loop.create_task(self._watch())
+        self.schedule_flush()
 
     def data_received(self, data: bytes) -> None:
         self._last_received = self.loop.time()
@@ -125,7 +123,7 @@ class Connection(asyncio.Protocol):
         for event in events:
             if not self.lost.done():
                 self._on_event(event)
-        self._schedule_flush()
+        self.schedule_flush()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         if self._transport is not None:
@@ -138,7 +136,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        self._schedule_flush()
+        self.schedule_flush()
 
     # --- for its streams ---
 
@@ -161,7 +159,7 @@ class Connection(asyncio.Protocol):
     def send_headers(self, stream_id: int, headers: HeaderList) -> None:
         """HEADERS now."""
         self._h2.send_headers(stream_id, [(key.encode(), value.encode()) for key, value in headers])
-        self._schedule_flush()
+        self.schedule_flush()
 
     def send_reset(self, stream_id: int, code: int) -> None:
         """RST_STREAM, unless the stream or connection is over anyway."""
@@ -169,18 +167,13 @@ class Connection(asyncio.Protocol):
             self._h2.reset_stream(stream_id, code)
         except h2.exceptions.ProtocolError:
             return
-        self._schedule_flush()
+        self.schedule_flush()
 
     def acknowledge(self, stream_id: int, size: int) -> None:
         """WINDOW_UPDATE when it is worth one."""
         if not self.lost.done():
             self._h2.acknowledge_received_data(size, stream_id)
-            self._schedule_flush()
-
-    def schedule(self, stream: Stream) -> None:
-        """Lets `stream` send in the next flush."""
-        self._writing[stream.id] = stream
-        self._schedule_flush()
+            self.schedule_flush()
 
     def forget(self, stream: Stream) -> None:
         """The stream is over."""
@@ -215,10 +208,10 @@ class Connection(asyncio.Protocol):
     def _over(self, error: MeshError) -> None:
         self.error = self.error or error
         self.going = True
-        if self._timer is not None:
-            self._timer.cancel()
         if self.lost.done():
             return
+        if self._keep_alive is not None:
+            self._keep_alive.cancel()
         self.lost.set_result(None)
         if not self.ready.done():
             self.ready.set_exception(self.error)
@@ -236,9 +229,6 @@ class Connection(asyncio.Protocol):
                 stream.on_data(event.data, event.flow_controlled_length)
             else:
                 self.acknowledge(event.stream_id, event.flow_controlled_length)
-        elif isinstance(event, h2.events.WindowUpdated):
-            if stream is not None or not event.stream_id:
-                self._resume(self.streams.values() if stream is None else [stream])
         elif isinstance(event, h2.events.RequestReceived) and self._on_request is not None:
             stream = Stream(self, event.stream_id, _text_headers(event.headers))
             self.streams[stream.id] = stream
@@ -246,8 +236,6 @@ class Connection(asyncio.Protocol):
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             if not self.ready.done():
                 self.ready.set_result(None)
-                self._keep_alive_later()
-            self._resume(self.streams.values())
         elif isinstance(event, h2.events.ConnectionTerminated):
             self._on_goaway(event)
         elif stream is None:
@@ -273,33 +261,24 @@ class Connection(asyncio.Protocol):
             stream.close(unavailable(f"{self.address} is shutting down and did not start this stream", "refused"))
         self._on_going()
 
-    def _resume(self, streams: Iterable[Stream]) -> None:
-        for stream in streams:
-            if stream.pending_bytes:
-                self.schedule(stream)
-
-    def _schedule_flush(self) -> None:
+    def schedule_flush(self) -> None:
+        """Lets the streams send at the end of this turn."""
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self.loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Writes all that is ready; runs by itself at the end of each turn."""
+        """Writes all that the windows allow now; the streams take turns."""
         self._flush_scheduled = False
-        written = 0
-        while self._writing and not self._paused and not self.lost.done():
-            stream = self._writing.pop(next(iter(self._writing)))
-            try:
-                sent = stream.pump(self._h2)
-            except h2.exceptions.ProtocolError as error:
-                stream.close(unavailable(f"the stream to {self.address} is over: {error}", "unknown"))
-                continue
-            if sent and stream.pending_bytes:
-                self.schedule(stream)  # to the end of the line: streams take turns
-            written += sent
-            if written >= HIGH_WATER_BYTES:
-                self._send()
-                written = 0
+        sent = -1
+        while sent and not self._paused and not self.lost.done():
+            sent = 0
+            for stream in [stream for stream in self.streams.values() if stream.has_output]:
+                try:
+                    sent += stream.pump(self._h2)
+                except h2.exceptions.ProtocolError as error:
+                    stream.close(unavailable(f"the stream to {self.address} is over: {error}", "unknown"))
+            self._send()
         self._send()
 
     def _send(self) -> None:
@@ -307,27 +286,21 @@ class Connection(asyncio.Protocol):
         if data and self._transport is not None and not self.lost.done():
             self._transport.write(data)
 
-    def _no_settings(self) -> None:
-        self.fail(unavailable(f"{self.address} sent no HTTP/2 SETTINGS within {CONNECT_TIMEOUT:g} s", "not-sent"))
-
-    def _keep_alive_later(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_later(KEEP_ALIVE_INTERVAL, self._ping)
-
-    def _ping(self) -> None:
-        asked_at = self.loop.time()
-        self._h2.ping(b"nestmesh")
-        self._schedule_flush()
-        self._timer = self.loop.call_later(KEEP_ALIVE_TIMEOUT, self._check_alive, asked_at)
-
-    def _check_alive(self, asked_at: float) -> None:
-        if self._last_received > asked_at:  # anything that arrived proves life, not only the answer
-            self._keep_alive_later()
-            return
+    async def _watch(self) -> None:
+        """Fails a connection whose other side never speaks, or falls silent."""
+        await asyncio.wait({self.ready}, timeout=CONNECT_TIMEOUT)
+        silence = f"sent no HTTP/2 SETTINGS within {CONNECT_TIMEOUT:g} s"
+        asked_at = 0.0 if self.ready.done() else self._last_received
+        while self._last_received > asked_at:  # anything that arrived proves life, not only the answer to a PING
+            await asyncio.sleep(KEEP_ALIVE_INTERVAL)
+            asked_at = self.loop.time()
+            self._h2.ping(b"nestmesh")
+            self.schedule_flush()
+            await asyncio.sleep(KEEP_ALIVE_TIMEOUT)
+            silence = f"did not answer a PING within {KEEP_ALIVE_TIMEOUT:g} s"
         if self._transport is not None:
             self._transport.abort()
-        self.fail(unavailable(f"{self.address} did not answer a PING within {KEEP_ALIVE_TIMEOUT:g} s", "unknown"))
+        self.fail(unavailable(f"{self.address} {silence}", "unknown" if self.ready.done() else "not-sent"))
 
 
 def _name_of(code: Any) -> Any:

@@ -90,6 +90,16 @@ class RpcError(Exception):
         return {"status": "error", "message": self.payload} if isinstance(self.payload, str) else self.payload
 
 
+class NoHandlerError(RpcError):
+    """A call for which nobody has a handler, answered exactly as Nest does."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_HANDLER)
+
+    def to_wire(self) -> Any:
+        return NO_HANDLER
+
+
 def error_from_wire(value: Any) -> Exception:
     """The exception a call raises for the `err` of its response."""
     return MeshError.from_wire(value) or RpcError(value)

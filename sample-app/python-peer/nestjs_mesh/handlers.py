@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Awaitable, Callable, Dict, List, Optional
+from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
 
 from .channel import Channel, PeerInfo
 from .errors import MASKED_ERROR, MeshError, RpcError
@@ -19,6 +19,8 @@ log = logging.getLogger("nestjs_mesh")
 Handler = Callable[..., Any]
 ChannelHandler = Callable[[Channel], Awaitable[None]]
 DEFAULT_CHANNEL = "default"
+H = TypeVar("H", bound=Handler)
+C = TypeVar("C", bound=ChannelHandler)
 
 
 @dataclass(frozen=True)
@@ -37,36 +39,54 @@ class Context:
 
 
 class Handlers:
-    """Requests and events by route, raw channels by name."""
+    """Requests and events by route, raw channels by name; filled by decorators."""
 
     def __init__(self) -> None:
-        self.channels: Dict[str, ChannelHandler] = {}
         self._requests: Dict[str, Handler] = {}
         self._events: Dict[str, List[Handler]] = {}
+        self._channels: Dict[str, ChannelHandler] = {}
 
-    def add_request(self, pattern: Any, handler: Handler) -> None:
-        """One handler a pattern; a second one is a mistake, so it raises ValueError."""
-        route = route_of(pattern)
-        if route in self._requests:
-            raise ValueError(f"pattern {route} already has a handler: {self._requests[route]!r}")
-        self._requests[route] = _with_context(handler)
+    def handler(self, pattern: Any) -> Callable[[H], H]:
+        """Decorator: answers requests of `pattern` with a value, a coroutine's value or an async generator's values.
 
-    def add_event(self, pattern: Any, handler: Handler) -> None:
-        """Every handler of an event's pattern runs."""
-        self._events.setdefault(route_of(pattern), []).append(_with_context(handler))
+        A second handler of one pattern is a mistake, so it raises ValueError.
+        """
 
-    def add_channel(self, name: str, handler: ChannelHandler) -> None:
-        """One handler a channel name."""
-        if name in self.channels:
-            raise ValueError(f"channel {name!r} already has a handler: {self.channels[name]!r}")
-        self.channels[name] = handler
+        def add(function: H) -> H:
+            route = route_of(pattern)
+            if route in self._requests:
+                raise ValueError(f"pattern {route} already has a handler: {self._requests[route]!r}")
+            self._requests[route] = _with_context(function)
+            return function
 
-    def request(self, pattern: Any) -> Optional[Handler]:
-        """The handler of a received pattern."""
+        return add
+
+    def event(self, pattern: Any) -> Callable[[H], H]:
+        """Decorator: takes events of `pattern`; several handlers of one pattern all run."""
+
+        def add(function: H) -> H:
+            self._events.setdefault(route_of(pattern), []).append(_with_context(function))
+            return function
+
+        return add
+
+    def channel(self, name: str = DEFAULT_CHANNEL) -> Callable[[C], C]:
+        """Decorator: serves raw channels of this name; without a name, the default one."""
+
+        def add(function: C) -> C:
+            if name in self._channels:
+                raise ValueError(f"channel {name!r} already has a handler: {self._channels[name]!r}")
+            self._channels[name] = function
+            return function
+
+        return add
+
+    def find_handler(self, pattern: Any) -> Optional[Handler]:
+        """The handler of a received request's pattern."""
         handler: Optional[Handler] = _find(pattern, self._requests)
         return handler
 
-    def event(self, pattern: Any) -> Optional[Handler]:
+    def find_event_handler(self, pattern: Any) -> Optional[Handler]:
         """One handler that runs all those of a received event's pattern; one that fails does not touch the others."""
         handlers: Optional[List[Handler]] = _find(pattern, self._events)
 
@@ -84,6 +104,10 @@ class Handlers:
                 raise failure
 
         return run_all if handlers else None
+
+    def find_channel_handler(self, name: str) -> Optional[ChannelHandler]:
+        """The handler of raw channels of this name."""
+        return self._channels.get(name)
 
 
 def _find(pattern: Any, table: Dict[str, Any]) -> Any:

@@ -30,34 +30,37 @@ class InboundCall:
         self._ready = ready
         self._on_done = on_done
         self._open = True
+        self._pattern = ""
         self._task: Optional[asyncio.Task[None]] = None
         self._timer: Optional[asyncio.TimerHandle] = None
 
     def run(self, handler: Handler, data: Any, ctx: Context) -> None:
         """Starts the handler; one that is no coroutine is answered at once."""
+        self._pattern = ctx.pattern
         try:
             result = handler(data, ctx)
             if hasattr(result, "__await__") or hasattr(result, "__aiter__"):
                 loop = asyncio.get_event_loop()
                 if ctx.deadline is not None:
-                    self._timer = loop.call_at(ctx.deadline, self._expire)
-                self._task = loop.create_task(self._work(result, ctx))
+                    late = MeshError("DEADLINE_EXCEEDED", "the handler did not finish within the call's timeout")
+                    self._timer = loop.call_at(ctx.deadline, self.fail, late)
+                self._task = loop.create_task(self._work(result))
                 self._task.add_done_callback(lambda task: self._done(result))
                 return
             self._send({"response": result, "isDisposed": True})
         except Exception as error:
-            self._fail_handler(error, ctx)
+            self._end_with(error)
         self._on_done(self)
 
-    def refuse(self, err: Any) -> None:
-        """Answers a call that is not run. `err` is the error as it goes on the wire."""
-        self._fail(err)
+    def refuse(self, error: Exception) -> None:
+        """Answers a call that is not run."""
+        self._end_with(error)
         self._on_done(self)
 
-    def fail(self, err: Any) -> None:
-        """Ends the call with an error as it goes on the wire, and stops the handler."""
+    def fail(self, error: Exception) -> None:
+        """Ends the call with an error, and stops the handler."""
         if self._open:
-            self._fail(err)
+            self._end_with(error)
             self._stop()
 
     def cancel(self) -> None:
@@ -70,7 +73,7 @@ class InboundCall:
         if self._task is not None:
             self._task.cancel()
 
-    async def _work(self, result: Any, ctx: Context) -> None:
+    async def _work(self, result: Any) -> None:
         try:
             if hasattr(result, "__await__"):
                 result = await result
@@ -79,9 +82,9 @@ class InboundCall:
             else:
                 self._send({"response": result, "isDisposed": True})
         except asyncio.CancelledError:  # by itself: the caller must not wait for ever
-            self._fail(MeshError("CANCELLED", "the handler was cancelled").to_wire())
+            self._end_with(MeshError("CANCELLED", "the handler was cancelled"))
         except Exception as error:
-            self._fail_handler(error, ctx)
+            self._end_with(error)
 
     def _done(self, result: Any) -> None:
         if hasattr(result, "close"):
@@ -92,6 +95,8 @@ class InboundCall:
     async def _stream(self, values: Any) -> None:
         try:
             async for value in values:
+                if not self._open:
+                    return
                 self._forget_deadline()  # it is for an answer that stays out, not for one that has begun
                 self._send({"response": value})
                 await self._ready()
@@ -111,26 +116,21 @@ class InboundCall:
             raise
         self._open = "isDisposed" not in answer
 
-    def _expire(self) -> None:
-        self.fail(MeshError("DEADLINE_EXCEEDED", "the handler did not finish within the call's timeout").to_wire())
-
     def _forget_deadline(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _fail_handler(self, error: Exception, ctx: Context) -> None:
+    def _end_with(self, error: Exception) -> None:
         if not self._open:
             return
+        wire: Any = MASKED_ERROR
         if isinstance(error, (RpcError, MeshError)):
-            self._fail(error.to_wire())
+            wire = error.to_wire()
         else:
-            log.error("the handler of %s, called by %s, failed", ctx.pattern, ctx.peer.service, exc_info=error)
-            self._fail(MASKED_ERROR)
-
-    def _fail(self, err: Any) -> None:
-        for wire in (err, MASKED_ERROR):  # what a handler threw may be no JSON, or too large
+            log.error("the handler of %s failed", self._pattern, exc_info=error)
+        for err in (wire, MASKED_ERROR):  # what a handler threw may be no JSON, or too large
             try:
-                self._send({"err": wire, "isDisposed": True, "status": "error"})
+                self._send({"err": err, "isDisposed": True, "status": "error"})
                 return
-            except (MeshError, TypeError) as error:
-                log.debug("an error could not be sent as it is: %s", error)
+            except (MeshError, TypeError) as failure:
+                log.debug("an error could not be sent as it is: %s", failure)

@@ -6,7 +6,7 @@ import logging
 from typing import Any, Callable, Dict, Optional
 
 from .channel import Channel, PeerInfo
-from .errors import NO_HANDLER, MeshError, error_from_wire, unavailable
+from .errors import MeshError, NoHandlerError, error_from_wire, unavailable
 from .handlers import Context, Handlers
 from .inbound_call import InboundCall
 from .outbound_call import OutboundCall
@@ -197,16 +197,16 @@ class PacketChannel(Reader):
             deadline = self._admit(packet)
         except MeshError as error:
             self._warn(error.code, error.message)
-            call.refuse(error.to_wire())
+            call.refuse(error)
             return
-        handler = self._handlers.event(pattern) if is_event else self._handlers.request(pattern)
+        handler = self._handlers.find_event_handler(pattern) if is_event else self._handlers.find_handler(pattern)
         if handler is not None:
             metadata = string_metadata(packet.get("metadata"))
             call.run(handler, packet.get("data"), Context(route_of(pattern), self.peer, metadata, deadline))
             return
         if is_event:
             log.error("no event handler for %s, sent by %s", route_of(pattern), self.peer.service)
-        call.refuse(NO_HANDLER)
+        call.refuse(NoHandlerError())
 
     def _admit(self, packet: Dict[str, Any]) -> Optional[float]:
         """The call's deadline; MeshError (`refused`) when it cannot be started."""

@@ -9,14 +9,13 @@ import logging
 import socket
 import time
 import uuid
-from typing import Any, AsyncIterator, Callable, Dict, List, Optional, Tuple, TypeVar
+from typing import Any, AsyncIterator, Dict, List, Optional, Tuple
 
 from .channel import Channel
 from .connection import Connection
-from .directory import Directory
 from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
-from .handlers import DEFAULT_CHANNEL, ChannelHandler, Handler, Handlers
+from .handlers import DEFAULT_CHANNEL, Handlers
 from .headers import check_headers
 from .outbound_call import OutboundCall
 from .packet_channel import PacketChannel
@@ -27,8 +26,6 @@ from .session import Core, Session
 from .tls import Tls
 
 log = logging.getLogger("nestjs_mesh")
-H = TypeVar("H", bound=Handler)
-C = TypeVar("C", bound=ChannelHandler)
 
 #: Seconds.
 Timeout = Optional[float]
@@ -38,8 +35,8 @@ DEFAULT_TIMEOUT = 30.0
 QUIET = 0.1
 
 
-class Peer:
-    """One node of the mesh.
+class Peer(Handlers):
+    """One node of the mesh; the decorators of Handlers say what it answers.
 
     service -- the name under which others find this node
     registry -- `redis://…`, `rediss://…` or `file:DIR`
@@ -64,6 +61,7 @@ class Peer:
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
         drain_timeout: float = 5.0,
     ) -> None:
+        super().__init__()
         if not 0 <= port <= 65535:
             raise ValueError(f"port must be in 0 to 65535; got {port}")
         if max_frame_bytes < 1024:
@@ -78,41 +76,10 @@ class Peer:
         self._metadata = metadata or {}
         self._drain_timeout = drain_timeout
         self._registry = open_registry(registry)
-        self._handlers = Handlers()
-        self._core = Core(self.service, self.node_id, self._handlers, max_frame_bytes)
-        self._directory = Directory(self._registry)
-        self._router = Router(self._core, self._directory, tls.client if tls else None)
+        self._core = Core(self.service, self.node_id, self, max_frame_bytes)
+        self._router = Router(self._core, self._registry, tls.client if tls else None)
         self._server: Optional[asyncio.AbstractServer] = None
         self._announcement: Optional[Announcement] = None
-
-    # --- handlers ---
-
-    def handler(self, pattern: Any) -> Callable[[H], H]:
-        """Decorator: answers requests of `pattern` with a value, a coroutine's value or an async generator's values."""
-
-        def add(function: H) -> H:
-            self._handlers.add_request(pattern, function)
-            return function
-
-        return add
-
-    def event(self, pattern: Any) -> Callable[[H], H]:
-        """Decorator: takes events of `pattern`; several handlers of one pattern all run."""
-
-        def add(function: H) -> H:
-            self._handlers.add_event(pattern, function)
-            return function
-
-        return add
-
-    def channel(self, name: str = DEFAULT_CHANNEL) -> Callable[[C], C]:
-        """Decorator: serves raw channels of this name; without a name, the default one."""
-
-        def add(function: C) -> C:
-            self._handlers.add_channel(name, function)
-            return function
-
-        return add
 
     # --- life ---
 
@@ -149,7 +116,6 @@ class Peer:
         for task in [*closing, *self._core.tasks]:
             task.cancel()
         await self._router.close()
-        await self._directory.close()
         await self._registry.close()
 
     async def _drain(self, until: float) -> None:

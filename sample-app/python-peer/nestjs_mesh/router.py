@@ -7,10 +7,10 @@ import ssl
 import time
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Set, Tuple, TypeVar
 
-from .directory import Directory, ServiceView, wait_for_event
 from .errors import MeshError, unavailable
 from .packet_channel import PacketChannel
-from .registry import NodeRecord, check_service
+from .registry import NodeRecord, Registry, check_service, stop_task
+from .service_view import ServiceView, wait_for_event
 from .session import Core, Session
 
 T = TypeVar("T")
@@ -21,10 +21,11 @@ Reach = Callable[[str, Optional[NodeRecord], Optional[float]], Awaitable[T]]
 class Router:
     """All sessions of this node, and the choice among the nodes of a service."""
 
-    def __init__(self, core: Core, directory: Directory, tls: Optional[ssl.SSLContext]) -> None:
+    def __init__(self, core: Core, registry: Registry, tls: Optional[ssl.SSLContext]) -> None:
         self.sessions: Set[Session] = set()
         self._core = core
-        self._directory = directory
+        self._registry = registry
+        self._views: Dict[str, ServiceView] = {}
         self._tls = tls
         self._by_node: Dict[str, List[Session]] = {}
         self._under_way: Dict[Tuple[str, str], asyncio.Task[Any]] = {}
@@ -32,16 +33,21 @@ class Router:
         self._turn = 0
         core.on_packets = self._on_packets
         core.on_closed = self._on_closed
+        registry.on_hint = lambda service: self._views[service].kick.set() if service in self._views else None
 
     async def close(self) -> None:
-        """Ends what is being connected, then every connection."""
+        """Ends all looking and connecting, then every connection."""
+        for view in self._views.values():
+            await stop_task(view.task)
         for task in self._under_way.values():
             task.cancel()
         await asyncio.gather(*(session.connection.close() for session in list(self.sessions)))
 
     async def find(self, service: str, deadline: Optional[float], reach: Reach[T]) -> T:
         """Tries the nodes of a service in turn until one is reached or the deadline passes."""
-        view = self._directory.view(check_service(service))
+        if check_service(service) not in self._views:
+            self._views[service] = ServiceView(service, self._registry)
+        view = self._views[service]
         failures: Dict[str, MeshError] = {}
         pause = 0.1
         while not self._core.closed:
@@ -137,7 +143,8 @@ class Router:
             sessions = self._by_node.setdefault(peer.node_id, [])
             if session not in sessions:
                 sessions.append(session)
-            self._directory.notify(peer.service)
+            if peer.service in self._views:
+                self._views[peer.service].notify()
 
     def _on_closed(self, session: Session) -> None:
         self.sessions.discard(session)

@@ -177,7 +177,7 @@ class Session:
             _refuse(stream, 503, "UNAVAILABLE", f"{core.service} is shutting down")
         elif "x-mesh-open" in headers:
             _refuse(stream, 501, "UNIMPLEMENTED", "this peer asks for no streams to be opened")
-        elif name is not None and name not in core.handlers.channels:
+        elif name is not None and core.handlers.find_channel_handler(name) is None:
             _refuse(stream, 404, "NOT_FOUND", f"{core.service} has no handler for the channel {name!r}")
         else:
             extended = "x-mesh-version" in headers
@@ -189,9 +189,10 @@ class Session:
         if "x-mesh-pattern" in stream.headers:
             stream.reader = ServedStream(stream, peer, self.core.handlers)
             return
-        if name is not None:
+        handler = self.core.handlers.find_channel_handler(name) if name is not None else None
+        if name is not None and handler is not None:
             stream.reader = channel = self._raw_channel(stream, peer, name)
-            self._run(self.core.handlers.channels[name], channel, lambda: channel.close(timeout=None))
+            self._run(handler, channel, lambda: channel.close(timeout=None))
             return
         stream.reader = packets = self._packet_channel(stream, peer)
         if peer.extended:
@@ -208,7 +209,7 @@ class Session:
         return Channel(stream, peer, name, metadata_of(stream.headers), stream.headers.get("x-session-id"))
 
     def _start_raw(self, packets: PacketChannel) -> Optional[Channel]:
-        handler = self.core.handlers.channels.get(DEFAULT_CHANNEL)
+        handler = self.core.handlers.find_channel_handler(DEFAULT_CHANNEL)
         if handler is None:
             return None
         channel = self._raw_channel(packets.stream, packets.peer, DEFAULT_CHANNEL)

@@ -84,6 +84,11 @@ class Stream:
         """What waits to be sent."""
         return len(self._pending)
 
+    @property
+    def has_output(self) -> bool:
+        """True while there is something to send, or the end is."""
+        return bool(self._pending) or (self.ending and not self._local_ended)
+
     def respond(self, status: int, headers: Iterable[Tuple[str, str]] = ()) -> None:
         """The answer's head."""
         try:
@@ -105,7 +110,7 @@ class Stream:
             log.warning("%s; its channel is closed", reason)
             self.reset(ErrorCodes.ENHANCE_YOUR_CALM, MeshError("RESOURCE_EXHAUSTED", reason))
         else:
-            self.connection.schedule(self)
+            self.connection.schedule_flush()
 
     async def drain(self, below: int = HIGH_WATER_BYTES) -> None:
         """Waits while more than `below` bytes wait to be sent; returns at once when the stream has broken."""
@@ -118,7 +123,7 @@ class Stream:
         if self.writable:
             self.ending = True
             self._own_trailers = list(trailers)
-            self.connection.schedule(self)
+            self.connection.schedule_flush()
         self._abandoned = self._abandoned or abandon
         if self._local_ended and abandon:
             self.reset(ErrorCodes.NO_ERROR)
@@ -131,20 +136,16 @@ class Stream:
 
     def pump(self, connection: h2.connection.H2Connection) -> int:
         """Sends the next DATA frame as far as the windows allow; returns its size, 0 when nothing more can be sent."""
-        if self.closed:
-            return 0
         window = connection.local_flow_control_window(self.id)
         room = max(0, min(window, connection.max_outbound_frame_size, CHUNK_BYTES))
         data = bytes(self._pending[:room])
         del self._pending[:room]
         end = self.ending and not self._pending
-        if end and self._own_trailers and not self._local_ended:
-            connection.send_data(self.id, data)
+        if data or end:
+            connection.send_data(self.id, data, end_stream=end and not self._own_trailers)
+        if end and self._own_trailers:
             connection.send_headers(self.id, self._own_trailers, end_stream=True)
-            self._local_ended = True
-        elif data or (end and not self._local_ended):
-            connection.send_data(self.id, data, end_stream=end)
-            self._local_ended = end
+        self._local_ended = end
         if self.pending_bytes <= HIGH_WATER_BYTES // 2:
             self._room.set()
         if end and self.remote_ended:

@@ -1,13 +1,13 @@
-"""The nodes of the services this node calls, kept up to date; the last view stands while the registry is away."""
+"""The nodes of a service that is called, kept up to date; the last view stands while the registry is away."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Dict, List, Optional
+from typing import List, Optional
 
 from .errors import MeshError
-from .registry import NodeRecord, Registry, jittered, stop_task
+from .registry import NodeRecord, Registry, jittered
 
 log = logging.getLogger("nestjs_mesh")
 
@@ -46,35 +46,6 @@ class ServiceView:
                 log.error("looking for %s failed", self.service, exc_info=error)
             await wait_for_event(self.kick, jittered(self._registry.poll_interval))
             self.kick.clear()
-
-
-class Directory:
-    """Watches the services that are called."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._views: Dict[str, ServiceView] = {}
-        registry.on_hint = self._on_hint
-
-    def view(self, service: str) -> ServiceView:
-        """The view of a service, begun at the first call."""
-        if service not in self._views:
-            self._views[service] = ServiceView(service, self._registry)
-        return self._views[service]
-
-    def notify(self, service: str) -> None:
-        """A node of the service has dialled this one."""
-        if service in self._views:
-            self._views[service].notify()
-
-    async def close(self) -> None:
-        """Ends all watching."""
-        for view in self._views.values():
-            await stop_task(view.task)
-
-    def _on_hint(self, service: str) -> None:
-        if service in self._views:
-            self._views[service].kick.set()
 
 
 async def wait_for_event(event: asyncio.Event, timeout: float) -> None:
