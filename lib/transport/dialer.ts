@@ -65,8 +65,10 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
       socket?.destroy();
       reject(connectError(error, address));
     };
+    // A listener that asks for certificates closes the connection without a word.
+    const closeHint = options.tls ? ': the peer may want a certificate that it trusts' : '';
     const onClose = (): void =>
-      fail(new Error('the connection was closed before the HTTP/2 SETTINGS arrived'));
+      fail(new Error(`the connection was closed before the HTTP/2 SETTINGS arrived${closeHint}`));
     const onAbort = (): void =>
       fail(new MeshError('UNAVAILABLE', `connecting to ${address} was given up`, { delivery: 'not-sent' }));
     options.signal?.addEventListener('abort', onAbort, { once: true });

@@ -20,10 +20,10 @@ function handles(): string[] {
 
 /** Calls without a pause until it is stopped; resolves with how many were answered, rejects with the first that failed. */
 function load(caller: MeshNode, lanes: number): () => Promise<number> {
-  let running = true;
+  const stop = new AbortController();
   let answered = 0;
   const lane = async (): Promise<void> => {
-    while (running) {
+    while (!stop.signal.aborted) {
       await callOf(caller, MATH, 'echo', answered);
       answered += 1;
       await pause(1); // Lets the other lanes and nodes run.
@@ -32,7 +32,7 @@ function load(caller: MeshNode, lanes: number): () => Promise<number> {
   const all = Promise.all(Array.from({ length: lanes }, lane));
   all.catch(() => undefined);
   return async () => {
-    running = false;
+    stop.abort();
     await all;
     return answered;
   };
