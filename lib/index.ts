@@ -8,10 +8,10 @@ export {
 export { MeshServer } from './nest/mesh.server.js';
 export {
   MeshClientProxy,
-  type MeshCallOptions,
   type MeshChannelOptions,
   type MeshClientOptions,
 } from './nest/mesh.client-proxy.js';
+export type { MeshCallOptions, MeshCallScope } from './nest/call-options.js';
 export { MeshChannel } from './nest/mesh.channel.js';
 export { MeshContext } from './nest/mesh.context.js';
 export { ChannelPattern } from './nest/mesh.decorators.js';

@@ -13,7 +13,16 @@ import { checkServiceName } from '../registry/service-name.js';
 import type { CallObserver } from '../transport/outbound-call.js';
 import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
+import { guard } from './foreign.js';
 import { MeshChannel } from './mesh.channel.js';
+import {
+  anyOf,
+  remaining,
+  within,
+  type BoundCallOptions,
+  type MeshCallOptions,
+  type MeshCallScope,
+} from './call-options.js';
 import { meshLogger } from './mesh.logger.js';
 import { publishStream, StreamAnswer, streamInputOf } from './streaming.js';
 import { MeshRecord } from './mesh.record-builder.js';
@@ -27,16 +36,6 @@ export interface MeshClientOptions extends MeshOptions {
   readonly to?: string | undefined;
 }
 
-/** What `with()` sets for the calls of a client. */
-export interface MeshCallOptions {
-  /** How long a call may wait for its answer (a stream: for its first value), in ms; 0 = for ever. */
-  readonly timeoutMs?: number | undefined;
-  /** Strings that travel beside the data; added to those set before. */
-  readonly metadata?: Metadata | undefined;
-  /** Aborting it cancels the calls. */
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** How a raw channel is opened. */
 export interface MeshChannelOptions {
   /** Sent as headers: names in lower case, values printable ASCII. */
@@ -48,7 +47,7 @@ export interface MeshChannelOptions {
 interface Binding {
   readonly holder: NodeHolder;
   readonly target: Target | undefined;
-  readonly call: MeshCallOptions;
+  readonly call: BoundCallOptions;
   /** The client that this one was derived from: its dispatch hook and its `serializeError` hold here as well. */
   readonly parent?: MeshClientProxy;
 }
@@ -70,7 +69,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
   }
 
   /** A client over a node that somebody else closes. */
-  static over(node: MeshNode, target?: Target, call: MeshCallOptions = {}): MeshClientProxy {
+  static over(node: MeshNode, target?: Target, call: BoundCallOptions = {}): MeshClientProxy {
     return bound({ holder: new NodeHolder(false, () => node), target, call });
   }
 
@@ -83,13 +82,19 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     return this.derive({ target: wanted });
   }
 
-  /** The same client with other options for its calls. */
-  with(options: MeshCallOptions): MeshClientProxy {
+  /**
+   * The same client with other options for its calls; or, given the context of the call that is being handled, for calls that are
+   * part of it: they end with it, when it is cancelled and at the latest at its deadline, and carry its metadata.
+   */
+  with(options: MeshCallOptions | MeshCallScope): MeshClientProxy {
     const { call } = this.binding;
+    if ('getMetadata' in options) return this.derive({ call: within(call, options) });
     const timeoutMs = options.timeoutMs === undefined ? call.timeoutMs : checkTimeoutMs(options.timeoutMs);
     const metadata =
       options.metadata === undefined ? call.metadata : { ...call.metadata, ...options.metadata };
-    return this.derive({ call: { timeoutMs, metadata, signal: options.signal ?? call.signal } });
+    return this.derive({
+      call: { ...call, timeoutMs, metadata, signal: anyOf(call.signal, options.signal) },
+    });
   }
 
   // --- Nest's ClientProxy
@@ -108,9 +113,18 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
   // oxlint-disable-next-line typescript/no-explicit-any -- Nest's own signature: code that compiled with another transport must compile with this one
   override send<TResult = any, TInput = any>(pattern: any, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
-    return new Observable<TResult>((observer) =>
-      this.publish(this.createPacket(pattern, data), this.createObserver(observer)),
-    );
+    return new Observable<TResult>((observer) => {
+      const told = this.createObserver(observer);
+      // `serializeResponse` and `serializeError` may be those of a subclass.
+      const tell = (packet: WritePacket): void => {
+        try {
+          told(packet);
+        } catch (error) {
+          observer.error(error);
+        }
+      };
+      return this.publish(this.createPacket(pattern, data), tell);
+    });
   }
 
   // oxlint-disable-next-line typescript/no-explicit-any -- Nest's own signature: code that compiled with another transport must compile with this one
@@ -203,7 +217,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
       name,
       metadata: { ...this.binding.call.metadata, ...options.metadata },
       sessionId: options.sessionId,
-      timeoutMs: this.binding.call.timeoutMs ?? node.options.timeoutMs,
+      timeoutMs: remaining(this.binding.call.timeoutMs ?? node.options.timeoutMs, this.binding.call.deadline),
       signal: this.binding.call.signal,
     });
     return new MeshChannel<In, Out>(channel as never, opening);
@@ -220,7 +234,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
         callback,
         this.binding.call.signal,
       );
-    const observer = new PublishObserver(callback);
+    const observer = new PublishObserver(callback, (error) => this.logger.error(error));
     const { signal } = this.binding.call;
     if (signal?.aborted === true) {
       observer.onFailure(abortError(signal).withDelivery('not-sent').at({ pattern: event.route }));
@@ -318,7 +332,10 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
         route: asRoute(this.normalizePattern(pattern)),
         data: record === undefined ? (data as unknown) : record.data,
         metadata,
-        timeoutMs: record?.options.timeoutMs ?? call.timeoutMs ?? holder.node.options.timeoutMs,
+        timeoutMs: remaining(
+          record?.options.timeoutMs ?? call.timeoutMs ?? holder.node.options.timeoutMs,
+          call.deadline,
+        ),
       },
     };
   }
@@ -334,16 +351,19 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
   }
 }
 
-/** Hands the packets of an answer to Nest's callback as they are. */
+/** Hands the packets of an answer to Nest's callback as they are. One that throws harms no other call. */
 class PublishObserver implements CallObserver {
-  constructor(private readonly callback: (packet: WritePacket) => void) {}
+  constructor(
+    private readonly callback: (packet: WritePacket) => void,
+    private readonly onFault: (error: unknown) => void,
+  ) {}
 
   onPacket(packet: ResponsePacket): void {
-    this.callback(packet as WritePacket);
+    guard(() => this.callback(packet as WritePacket), this.onFault);
   }
 
   onFailure(error: MeshError): void {
-    this.callback({ err: error });
+    guard(() => this.callback({ err: error }), this.onFault);
   }
 }
 

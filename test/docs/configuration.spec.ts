@@ -20,7 +20,7 @@ const INTERFACES = {
   MeshClientOptions: 'lib/nest/mesh.client-proxy.ts',
   MeshFeature: 'lib/nest/mesh.module.ts',
   MeshModuleAsyncOptions: 'lib/nest/mesh.module.ts',
-  MeshCallOptions: 'lib/nest/mesh.client-proxy.ts',
+  MeshCallOptions: 'lib/nest/call-options.ts',
   MeshRecordOptions: 'lib/nest/mesh.record-builder.ts',
   MeshChannelOptions: 'lib/nest/mesh.client-proxy.ts',
   ServiceTarget: 'lib/node/target.ts',

@@ -1,0 +1,57 @@
+/** What holds for the calls of a client: what was set by hand, and what the call that they are part of leaves them. */
+import { MeshError } from '../protocol/mesh-error.js';
+import type { Metadata } from '../protocol/packet.js';
+
+/** What `with()` sets for the calls of a client. */
+export interface MeshCallOptions {
+  /** How long a call may wait for its answer (a stream: for its first value), in ms; 0 = for ever. */
+  readonly timeoutMs?: number | undefined;
+  /** Strings that travel beside the data; added to those set before. */
+  readonly metadata?: Metadata | undefined;
+  /** Aborting it cancels the calls. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The call that is being handled, as its `MeshContext` knows it. */
+export interface MeshCallScope {
+  /** When its caller gives up, in epoch milliseconds; `undefined` when it waits for ever. */
+  readonly deadline: number | undefined;
+  /** Aborts when its caller cancels, gives up or is lost. */
+  readonly signal: AbortSignal;
+  getMetadata(): Metadata | undefined;
+}
+
+/** The options of a client, with the deadline that it has from a {@link MeshCallScope}. */
+export interface BoundCallOptions extends MeshCallOptions {
+  /** The calls end at this instant at the latest, in epoch milliseconds. */
+  readonly deadline?: number | undefined;
+}
+
+/** The options of calls that are part of another one. */
+export function within(call: BoundCallOptions, scope: MeshCallScope): BoundCallOptions {
+  const { deadline, signal } = scope;
+  return {
+    ...call,
+    metadata: { ...scope.getMetadata(), ...call.metadata },
+    signal: anyOf(call.signal, signal),
+    deadline: deadline === undefined ? call.deadline : Math.min(deadline, call.deadline ?? deadline),
+  };
+}
+
+/** A signal that aborts when one of the two does. */
+export function anyOf(one: AbortSignal | undefined, other: AbortSignal | undefined): AbortSignal | undefined {
+  if (one === undefined || other === undefined || one === other) return one ?? other;
+  return AbortSignal.any([one, other]);
+}
+
+/** The smaller of a limit in ms (0 = none) and what is left until `deadline`. Throws a `MeshError` when nothing is left. */
+export function remaining(timeoutMs: number, deadline: number | undefined): number {
+  if (deadline === undefined) return timeoutMs;
+  const leftMs = deadline - Date.now();
+  if (leftMs <= 0) {
+    throw new MeshError('DEADLINE_EXCEEDED', 'the deadline of the call that this one is part of is over', {
+      delivery: 'not-sent',
+    });
+  }
+  return timeoutMs === 0 ? leftMs : Math.min(timeoutMs, leftMs);
+}
