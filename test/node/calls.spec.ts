@@ -330,17 +330,17 @@ describe('Several nodes of a service', () => {
     callee.setHandlers(handlersOf(DOUBLE));
     await callee.listen();
     const registry = new StaticRegistry(recordOf('math', silent.port), callee.record);
-    const caller = mesh.node({ registry, connectTimeoutMs: 300 });
+    const caller = mesh.node({ registry, connectTimeoutMs: 800 });
     await callOf(caller, MATH, 'double', 1);
     const slow: number[] = [];
     // Over several rounds of dialling the silent one anew.
-    for (let n = 0; n < 100; n += 1) {
+    for (let n = 0; n < 200; n += 1) {
       const began = performance.now();
       expect(await callOf(caller, MATH, 'double', n)).toBe(n * 2);
       slow.push(performance.now() - began);
       await pause(10);
     }
-    expect(Math.max(...slow)).toBeLessThan(200);
+    expect(Math.max(...slow)).toBeLessThan(600);
   });
 });
 

@@ -107,7 +107,7 @@ describe('A peer that freezes', () => {
     peer.freeze();
     const began = performance.now();
     const error = await failureOf(callOf(caller, MATH, 'any', 6, { timeoutMs: 20_000 }));
-    expect(performance.now() - began).toBeLessThan(100 + 150 + 200);
+    expect(performance.now() - began).toBeLessThan(100 + 150 + 1_000);
     expect(error).toMatchObject({ code: 'UNAVAILABLE', delivery: 'unknown' });
     expect(error.rawMessage).toContain('keepAlive.timeoutMs');
   });

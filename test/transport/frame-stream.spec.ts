@@ -246,10 +246,10 @@ describe('A frame that stands still', () => {
 
   it('may take long as long as bytes come', async () => {
     const { near, far } = await pair();
-    const { reading } = framesOf(near, { incompleteFrameTimeoutMs: 100 });
-    for (const byte of frame('a slow trickle')) {
+    const { reading } = framesOf(near, { incompleteFrameTimeoutMs: 300 });
+    for (const byte of frame('a slow trickle of many bytes')) {
       far.write(Buffer.of(byte));
-      await pause(20); // All in all four times the limit.
+      await pause(20); // All in all twice the limit.
     }
     await eventually('it has come', () => reading.frames.length === 1);
     expect(reading.closed).toBe(false);
