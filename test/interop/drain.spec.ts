@@ -47,14 +47,14 @@ describe('a rolling restart', () => {
     const client = gateway.get(MeshClientProxy).to('work');
     const failures: unknown[] = [];
     let answered = 0;
-    let stop = false;
+    const stop = new AbortController();
     const moreAnswers = (): Promise<void> => {
       const wanted = answered + 50;
       return until(() => Promise.resolve(answered >= wanted || failures.length > 0));
     };
     const load = Promise.all(
       Array.from({ length: 16 }, async () => {
-        while (!stop) {
+        while (!stop.signal.aborted) {
           try {
             await client.call('work', Math.floor(Math.random() * 10));
             answered += 1;
@@ -74,7 +74,7 @@ describe('a rolling restart', () => {
       }
       nodes = fresh;
     }
-    stop = true;
+    stop.abort();
     await load;
     expect(failures.slice(0, 3)).toEqual([]);
     expect(answered).toBeGreaterThan(9 * 50);
@@ -85,13 +85,13 @@ describe('a rolling restart', () => {
     const left = await start('left', registry);
     let right = await start('right', registry);
     const failures: unknown[] = [];
-    let stop = false;
+    const stop = new AbortController();
     let answered = 0;
     const run = (app: INestMicroservice, to: string, pattern: string, data: unknown): Promise<unknown> =>
       Promise.all(
         Array.from({ length: 4 }, async () => {
           const client = app.get(MeshClientProxy).to(to);
-          while (!stop) {
+          while (!stop.signal.aborted) {
             await client.call(pattern, data).then(
               () => (answered += 1),
               (error: unknown) => failures.push(error),
@@ -110,7 +110,7 @@ describe('a rolling restart', () => {
       apps.delete(right);
       right = fresh;
     }
-    stop = true;
+    stop.abort();
     await load;
     expect(failures.slice(0, 3)).toEqual([]);
   });

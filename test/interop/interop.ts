@@ -174,7 +174,7 @@ export function describeInterop(name: string, meet: () => Promise<Meeting>): voi
 
     it('runs a raw channel that Nest opens to Python', async () => {
       for (const channelName of ['echo', undefined]) {
-        const channel = await client.channel<unknown, unknown>(channelName);
+        const channel = await client.channel(channelName);
         const received: unknown[] = [];
         const reading = (async () => {
           for await (const value of channel) received.push(value);

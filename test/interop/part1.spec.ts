@@ -84,7 +84,7 @@ describe('a peer that knows only part 1 of the protocol', () => {
 
   it('talks on a raw channel that Nest opens', async () => {
     const python = await PythonPeer.start('part1_peer.py', { registry: redis.url, service: 'old-chat' });
-    const channel = await clientOf('old-chat').channel<unknown, unknown>();
+    const channel = await clientOf('old-chat').channel();
     const sent = Array.from({ length: 300 }, (_, n) => ({
       text: `Message from Node #${n}`,
       filler: 'x'.repeat(1_000),

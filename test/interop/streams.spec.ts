@@ -26,9 +26,9 @@ class StreamController {
   }
 
   @MessagePattern('running-sum')
-  async *runningSum(numbers: AsyncIterable<number>) {
+  async *runningSum(input: AsyncIterable<number>) {
     let sum = 0;
-    for await (const number of numbers) yield (sum += number);
+    for await (const number of input) yield (sum += number);
   }
 
   @MessagePattern('first')
@@ -156,9 +156,9 @@ describe('a call stream', () => {
 
   it('brings 100,000 items of 1 KB once each, in order, while small calls go on being answered', async () => {
     let small = 0;
-    let done = false;
+    const done = new AbortController();
     const calls = (async () => {
-      while (!done) {
+      while (!done.signal.aborted) {
         await client.call('echo', small);
         small += 1;
       }
@@ -168,7 +168,7 @@ describe('a call stream', () => {
       if (item.n !== expected) throw new Error(`item ${item.n} in the place of ${expected}`);
       expected += 1;
     }
-    done = true;
+    done.abort();
     await calls;
     expect(expected).toBe(100_000);
     expect(small).toBeGreaterThan(20);
