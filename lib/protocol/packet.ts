@@ -125,6 +125,11 @@ export function peekPacket(head: Buffer): { id: PacketId; isRequest: boolean } |
   return id === undefined ? undefined : { id, isRequest };
 }
 
+/** True for the first bytes of an event without an id, as peers that write the id of everything else first send it. */
+export function isEventHead(head: Buffer): boolean {
+  return /^\s*\{\s*"pattern"\s*:/.test(head.toString('utf8'));
+}
+
 /** The head is not known to be JSON: `007`, `"\x"` or a raw line break in an id are not. */
 function parseId(text: string): PacketId | undefined {
   try {

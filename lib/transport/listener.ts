@@ -38,6 +38,10 @@ export interface ChannelAcceptor {
   onBadPeer(address: string, reason: string): void;
 }
 
+/** Cancelled call streams are resets, so peers may send more of them than Node allows; a flood still ends the session. */
+const STREAM_RESET_BURST = 10_000;
+const STREAM_RESETS_PER_SECOND = 1_000;
+
 /** How long the last bytes of a session may take to leave. */
 const SESSION_CLOSE_MS = 500;
 
@@ -184,7 +188,13 @@ function refusalOf(headers: IncomingHttpHeaders): MeshError | undefined {
 }
 
 function createHttp2Server({ limits, tls }: ListenOptions): Http2Server | Http2SecureServer {
-  const options = { settings: http2Settings(limits), maxSessionMemory: MAX_SESSION_MEMORY_MB, noDelay: true };
+  const options = {
+    settings: http2Settings(limits),
+    maxSessionMemory: MAX_SESSION_MEMORY_MB,
+    noDelay: true,
+    streamResetBurst: STREAM_RESET_BURST,
+    streamResetRate: STREAM_RESETS_PER_SECOND,
+  };
   if (tls === undefined) return createServer(options);
   if (tls.pfx === undefined && (tls.cert === undefined || tls.key === undefined)) {
     throw new MeshError(

@@ -4,6 +4,7 @@ import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import {
   packetKind,
+  isEventHead,
   peekPacket,
   readMetadata,
   type CancelPacket,
@@ -263,8 +264,10 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
     );
     const peeked = peekPacket(head);
     if (peeked === undefined) {
-      // Whose call it was cannot be told, so all of them end rather than one of them hanging.
       this.fault('oversize', error.rawMessage);
+      // Peers of this version write the id first: without one it was an event, and nobody waits for it.
+      if (!this.peer.plain && isEventHead(head)) return;
+      // Whose call it was cannot be told, so all of them end rather than one of them hanging.
       if (this.raw === undefined) this.frames.destroy(error.withDelivery('unknown'));
       else this.raw.close(error.withDelivery('unknown'));
     } else if (peeked.isRequest) {
