@@ -50,7 +50,8 @@ class ServiceView:
 
 async def wait_for_event(event: asyncio.Event, timeout: float) -> None:
     """Returns when the event is set, or after `timeout` seconds."""
+    waiter = asyncio.ensure_future(event.wait())
     try:
-        await asyncio.wait_for(event.wait(), timeout)
-    except asyncio.TimeoutError:
-        pass
+        await asyncio.wait({waiter}, timeout=timeout)  # not wait_for: before Python 3.12 it can swallow a cancellation
+    finally:
+        waiter.cancel()

@@ -62,8 +62,7 @@ class Session:
         self.peer: Optional[PeerInfo] = None
         self.packet_channels: List[PacketChannel] = []
         on_request = None if record is not None else self._on_request
-        closed = lambda: core.on_closed(self)  # noqa: E731
-        self.connection = Connection(core.max_frame_bytes, on_request, self._on_going, closed)
+        self.connection = Connection(core.max_frame_bytes, on_request, self._on_going, lambda: core.on_closed(self))
 
     @property
     def usable_packets(self) -> Optional[PacketChannel]:
@@ -119,7 +118,7 @@ class Session:
             headers.append(("x-mesh-metadata", encode_component(json.dumps(metadata))))
         if deadline is not None:
             headers.append(("x-mesh-timeout", str(max(1, int((deadline - self.connection.loop.time()) * 1000)))))
-        call = await self._open(headers, lambda stream, peer: CallingStream(stream))
+        call = await self._open(headers, lambda stream, peer: CallingStream(stream), deadline)
         assert self.record is not None
         call.expire_at(deadline, f"{self.record.service} did not answer {route_of(pattern)} within the call's timeout")
         try:
@@ -129,7 +128,9 @@ class Session:
             raise
         return call
 
-    async def _open(self, headers: HeaderList, reader: Callable[[Stream, PeerInfo], R]) -> R:
+    async def _open(
+        self, headers: HeaderList, reader: Callable[[Stream, PeerInfo], R], deadline: Optional[float] = None
+    ) -> R:
         """Opens a stream; `reader` makes who reads it, once the node has accepted it."""
         assert self.record is not None, "only the side that dialled opens streams"
         record, address = self.record, self.connection.address
@@ -146,15 +147,23 @@ class Session:
                 opened.append(stream.reader)
 
         stream.on_answer = on_answer
+        left = CONNECT_TIMEOUT if deadline is None else max(0.0, deadline - self.connection.loop.time())
+        left = min(left, CONNECT_TIMEOUT)
         try:
-            await asyncio.wait_for(stream.answered, CONNECT_TIMEOUT)
+            # Not wait_for: before Python 3.12 it can swallow a cancellation.
+            await asyncio.wait({stream.answered}, timeout=left)
+            if not stream.answered.done():
+                raise unavailable(f"{address} did not answer /channel within {left:g} s", "not-sent")
+            stream.answered.result()
             if opened:
                 return opened[0]
             raise _refusal(record, address, stream.headers)
-        except asyncio.TimeoutError:
-            raise unavailable(f"{address} did not answer /channel within {CONNECT_TIMEOUT:g} s", "not-sent") from None
+        except asyncio.CancelledError:
+            opened.clear()  # nobody is left to use it
+            raise
         except MeshError as error:
-            raise MeshError(error.code, error.message, delivery="refused") from error
+            delivery = "not-sent" if error.delivery == "not-sent" else "refused"
+            raise MeshError(error.code, error.message, delivery=delivery) from error
         finally:
             if not opened:
                 stream.reset(ErrorCodes.CANCEL)

@@ -25,6 +25,8 @@ HIGH_WATER_BYTES = 1024 * 1024
 MAX_PENDING_BYTES = 64 * 1024 * 1024
 #: One DATA frame carries at most this, so that one big message never blocks the other streams.
 CHUNK_BYTES = 256 * 1024
+#: Credit is given back in steps of this. All streams together keep back less than the connection's window by it.
+ACKNOWLEDGE_BYTES = 16 * 1024
 
 HeaderList = List[Tuple[str, str]]
 
@@ -189,7 +191,7 @@ class Stream:
 
     def _acknowledge(self) -> None:
         size = self._unacknowledged - max(0, self._held)
-        if size > 0:
+        if size >= ACKNOWLEDGE_BYTES or (self.closed and size > 0):
             self._unacknowledged -= size
             self.connection.acknowledge(self.id, size)
 

@@ -316,6 +316,24 @@ def test_a_stream_that_the_caller_resets_cancels_the_handler(files: str) -> None
     run(test())
 
 
+def test_a_call_that_is_cancelled_while_its_stream_opens_leaves_nothing_open(files: str) -> None:
+    async def test() -> None:
+        async with pair(files) as (a, b, _state):
+            await b.call("a", "ping")
+            (session,) = b._router.sessions
+            for turns in range(12):  # whatever it is waiting for at that moment
+                call = asyncio.ensure_future(b.call("a", "wait", Source(pad="x").values()))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+            await eventually(lambda: not session.busy)
+            await eventually(lambda: not any(s.busy for s in a._router.sessions))
+
+    run(test())
+
+
 def test_closing_lets_call_streams_finish(files: str) -> None:
     async def test() -> None:
         async with pair(files) as (a, b, state):
