@@ -9,10 +9,12 @@ import { FILTERS } from './rows/filters.js';
 import { HOOKS } from './rows/hooks.js';
 import { HYBRID } from './rows/hybrid.js';
 import { LIFECYCLE } from './rows/lifecycle.js';
+import { NODES } from './rows/nodes.js';
 import { PATTERNS } from './rows/patterns.js';
 import { REGISTRATION } from './rows/registration.js';
 import { RESULTS } from './rows/results.js';
 import { SCOPES } from './rows/scopes.js';
+import { SETUP } from './rows/setup.js';
 
 export const TABLE: readonly Section[] = [
   PATTERNS,
@@ -28,4 +30,6 @@ export const TABLE: readonly Section[] = [
   SCOPES,
   LIFECYCLE,
   HYBRID,
+  SETUP,
+  NODES,
 ];
