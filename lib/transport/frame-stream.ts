@@ -52,6 +52,8 @@ export class FrameStream {
   /** What the peer said after its last frame; before its half has ended, and on channels, `undefined`. */
   trailers: IncomingHttpHeaders | undefined;
   private endedHere = false;
+  /** True in the turn in which the stream was opened or accepted. */
+  private fresh = true;
   /** Kept, since a stream that has closed no longer knows it. */
   private readonly session: Http2Session | undefined;
 
@@ -62,6 +64,9 @@ export class FrameStream {
     readonly name: string,
   ) {
     this.session = stream.session;
+    setImmediate(() => {
+      this.fresh = false;
+    });
     // A stream that breaks before start() must not take the process down.
     stream.on('error', (error: unknown) => {
       // What this side has ended the session for; of everything else 'close' tells more.
@@ -195,11 +200,7 @@ export class FrameStream {
   finish(trailers: OutgoingHttpHeaders): void {
     this.endedHere = true;
     this.end(trailers);
-    if (this.inputEnded || this.closed) return;
-    this.decoder?.stop();
-    this.stream.resume();
-    const timer = setTimeout(() => this.stream.close(constants.NGHTTP2_NO_ERROR), LINGER_MS).unref();
-    this.stream.once('close', () => clearTimeout(timer));
+    if (!this.inputEnded && !this.closed) this.resetAfterEnd(false);
   }
 
   /** Ends both halves at once. With an error the peer sees a reset, and {@link FrameReader.onClose} gets it. */
@@ -208,15 +209,32 @@ export class FrameStream {
     this.failure ??= error;
     this.decoder?.stop();
     if (error !== undefined) {
-      resetStream(this.stream, resetCodeOf(error.code));
+      this.ending = true;
+      const code = resetCodeOf(error.code);
+      // A reset in the turn of the answer would take the headers of the answer with it.
+      if (this.fresh) setImmediate(() => resetStream(this.stream, code));
+      else resetStream(this.stream, code);
       return;
     }
     this.endedHere = true;
     // In order means that what was sent before still leaves.
+    this.end();
     this.flush();
-    this.stream.close(constants.NGHTTP2_NO_ERROR);
-    // close() waits for both halves; what the peer still sends is of no interest.
-    this.stream.resume();
+    this.resetAfterEnd(true);
+  }
+
+  /** Takes nothing more from the peer: the stream is reset without an error, once our end has left or after a while. */
+  private resetAfterEnd(atOnce: boolean): void {
+    const { stream } = this;
+    this.decoder?.stop();
+    stream.resume();
+    const reset = (): void => resetStream(stream, constants.NGHTTP2_NO_ERROR);
+    const timer = setTimeout(reset, LINGER_MS).unref();
+    stream.once('close', () => clearTimeout(timer));
+    if (!atOnce) return;
+    // The reset must not overtake the end.
+    if (stream.writableFinished) setImmediate(reset);
+    else stream.once('finish', () => setImmediate(reset));
   }
 
   private readonly flush = (): void => {

@@ -128,7 +128,9 @@ describe('Metadata without a fault', () => {
 
   afterAll(async () => {
     client.close();
-    await once(server.close(), 'close');
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
   });
 
   it.each(FINE)('arrives over HTTP/2 as it was sent: %p: %p', async (name, value) => {
