@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Controller, type INestMicroservice } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
-import { lastValueFrom, take, toArray } from 'rxjs';
+import { from, lastValueFrom, take, toArray } from 'rxjs';
 import {
   ChannelPattern,
   MeshChannel,
@@ -14,6 +14,7 @@ import {
   MeshServer,
   type MeshOptions,
 } from '../../lib/index.js';
+import { STREAM_WINDOW_BYTES } from '../../lib/transport/http2-settings.js';
 import { PythonPeer, type TlsFiles } from '../support/python-peer.js';
 
 /** Where the two peers meet. */
@@ -38,6 +39,12 @@ class NestController {
   @MessagePattern('numbers')
   async *numbers(n: number) {
     for (let number = 0; number < n; number += 1) yield number;
+  }
+
+  @MessagePattern('running-sum')
+  async *runningSum(input: AsyncIterable<number>) {
+    let sum = 0;
+    for await (const number of input) yield (sum += number);
   }
 
   @MessagePattern('reject')
@@ -170,6 +177,36 @@ export function describeInterop(name: string, meet: () => Promise<Meeting>): voi
         client.call('emit-back', { service: 'node-peer', pattern: 'note', data: 'hi' }),
       ).resolves.toBe(true);
       await until(() => Promise.resolve(controller.notes.includes('hi')));
+    });
+
+    it('streams input to Python, both ways at once, and is held back by a slow reader', async () => {
+      await expect(client.call('collect', from([1, 'zwei', { three: 3 }]))).resolves.toEqual([
+        1,
+        'zwei',
+        { three: 3 },
+      ]);
+      await expect(
+        lastValueFrom(client.send('running-sum', from([1, 2, 3])).pipe(toArray())),
+      ).resolves.toEqual([1, 3, 6]);
+      const ahead = client.stream<{ n: number }>('ahead', { bytes: 10_000 })[Symbol.asyncIterator]();
+      for (let n = 0; n < 10; n += 1) await ahead.next();
+      let last = -1;
+      await until(async () => {
+        const produced = await client.call<number>('produced', {});
+        const still = produced === last;
+        last = produced;
+        // Long enough to see that it no longer grows: nothing tells of it.
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        return still;
+      });
+      expect(last * 10_000).toBeLessThan(STREAM_WINDOW_BYTES + 8 * 1024 * 1024);
+      await ahead.return?.();
+    });
+
+    it('streams input from Python to Nest', async () => {
+      await expect(
+        client.call('collect-stream', { service: 'node-peer', pattern: 'running-sum', values: [1, 2, 3] }),
+      ).resolves.toEqual([1, 3, 6]);
     });
 
     it('runs a raw channel that Nest opens to Python', async () => {
