@@ -181,7 +181,7 @@ class Peer(Handlers):
     async def call(
         self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
     ) -> Any:
-        """The answer of one node of `service`: its first value, None when it gives none.
+        """The answer of one node of `service`: its last value, None when it gives none.
 
         data -- a JSON value, or an async iterable of them: then the handler gets an async iterator
         timeout -- seconds for everything, waiting for the service included; default 30, 0 is none
@@ -196,9 +196,10 @@ class Peer(Handlers):
             packets = await find(service, deadline, self._router.packets_to)
             call = packets.open(pattern, data, deadline, metadata)
         try:
-            return await call.__anext__()
-        except StopAsyncIteration:
-            return None
+            last: Any = None
+            async for value in call:
+                last = value
+            return last
         except MeshError as error:
             raise error.at(service, None, route_of(pattern)) from None
         finally:
