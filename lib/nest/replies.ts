@@ -1,5 +1,6 @@
 /** What a handler gives back, as the packets of an answer: exactly one terminal packet, after every value and in order. */
 import { RpcException } from '@nestjs/microservices';
+import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { isObservable, type Observable, type Observer, type Subscription } from 'rxjs';
 import { MeshError } from '../protocol/mesh-error.js';
@@ -28,8 +29,8 @@ export function reply(call: InboundCall, result: unknown, done: () => void, logg
 
 /** Answers `call` with what its handler threw although Nest's filters have seen it: a filter that throws, a broken proxy. */
 export function replyFailure(call: InboundCall, error: unknown, logger: ReplyLogger): void {
-  logger.error(`a handler failed outside of its exception filters: ${describe(error)}`);
-  attempt(call, logger, () => call.fail(MASKED));
+  const err = masked(logger, `a handler failed outside of its exception filters: ${describe(error)}`);
+  attempt(call, logger, () => call.fail(err));
 }
 
 type Stream = AsyncIterable<unknown> | Iterable<unknown>;
@@ -220,21 +221,19 @@ function attempt(call: InboundCall, logger: ReplyLogger, step: () => void): bool
 
 /** Too large is the caller's business and says what to do; what cannot be serialized is the callee's, and masked. */
 function unwritable(error: unknown, call: InboundCall, logger: ReplyLogger): unknown {
-  logger.error(`the answer to ${JSON.stringify(call.pattern)} could not be sent: ${describe(error)}`);
-  if (MeshError.is(error) && error.code === 'RESOURCE_EXHAUSTED')
-    return error.withDelivery('unknown').toWire();
-  return MASKED;
+  const text = `the answer to ${JSON.stringify(call.pattern)} could not be sent: ${describe(error)}`;
+  if (!MeshError.is(error) || error.code !== 'RESOURCE_EXHAUSTED') return masked(logger, text);
+  logger.error(text);
+  return error.withDelivery('unknown').toWire();
 }
 
 /** An error that has passed Nest's filters: as it is, but never as something that JSON or the caller takes for no error. */
 function errorOnWire(error: unknown, logger: ReplyLogger): unknown {
   if (MeshError.is(error)) return error.toJSON();
-  if (isCrash(error)) {
-    logger.error(`an exception filter failed: ${describe(error)}`);
-    return MASKED;
-  }
+  if (isCrash(error)) return masked(logger, `an exception filter failed: ${describe(error)}`);
   if (error instanceof Error) return { status: 'error', message: error.message };
-  return error && typeof error !== 'function' && typeof error !== 'symbol' ? error : MASKED;
+  if (error && typeof error !== 'function' && typeof error !== 'symbol') return error;
+  return masked(logger, `an exception filter gave what cannot be sent as an error: ${describe(error)}`);
 }
 
 /** What the language throws is a fault of the program (in a filter, or a filter's plain value in an Observable), not a message. */
@@ -250,7 +249,15 @@ function failureOnWire(error: unknown, logger: ReplyLogger): unknown {
     if (typeof payload === 'object' && payload !== null) return errorOnWire(payload, logger);
     return { status: 'error', message: payload };
   }
-  logger.error(describe(error));
+  return masked(logger, describe(error));
+}
+
+/**
+ * The id stays in the log: callers compare this shape to the letter, as on Nest's other transports. `MeshExceptionFilter` is
+ * the way to show it to them.
+ */
+function masked(logger: ReplyLogger, text: string): typeof MASKED {
+  logger.error(`errorId ${randomUUID()}: ${text}`);
   return MASKED;
 }
 
