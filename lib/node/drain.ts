@@ -1,7 +1,11 @@
 /** Draining: peers are asked to send nothing new, and what is open is waited for. */
 import type { PacketChannel } from '../transport/packet-channel.js';
 import type { RawChannel } from '../transport/raw-channel.js';
-import type { ServedStream } from '../transport/served-stream.js';
+
+/** A call on a stream of its own. */
+export interface ServedCall {
+  readonly whenClosed: Promise<void>;
+}
 
 /** What is drained. */
 export interface Drained {
@@ -12,7 +16,7 @@ export interface Drained {
   /** The raw channels that peers have opened. */
   readonly raw: ReadonlySet<RawChannel>;
   /** The calls on streams of their own. */
-  readonly streams: ReadonlySet<ServedStream>;
+  readonly streams: ReadonlySet<ServedCall>;
 }
 
 /** How a drain ended. */

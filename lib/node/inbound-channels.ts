@@ -4,24 +4,21 @@ import { DEFAULT_CHANNEL, HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { FrameStream } from '../transport/frame-stream.js';
 import { refuse, type ChannelAcceptor } from '../transport/listener.js';
-import { PacketChannel, type PacketHandler } from '../transport/packet-channel.js';
+import { PacketChannel, type Origin, type PacketHandler } from '../transport/packet-channel.js';
 import { peerOf, type Peer } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { startRawChannel } from '../transport/raw-stream.js';
 import { ServedStream } from '../transport/served-stream.js';
 import type { Session } from '../transport/session.js';
-import type { NodeHandlers } from './handlers.js';
-import type { ResolvedOptions } from './mesh-options.js';
+import type { UnaryPath } from '../transport/unary-path.js';
+import type { ServedCall } from './drain.js';
 import { identityHeaders, openingOf, readHeaderMetadata, readHeaderTimeoutMs } from './opening.js';
 import { answersNoCalls, tooLate } from './refusals.js';
+import { UnaryRequests, type UnaryDeps } from './unary-requests.js';
 
 /** What the acceptor needs of its node. */
-export interface InboundDeps {
-  readonly options: ResolvedOptions;
+export interface InboundDeps extends UnaryDeps {
   readonly packets: PacketHandler;
-  handlers(): NodeHandlers | undefined;
-  /** True once nothing new is taken. */
-  draining(): boolean;
   readonly onFault: (message: string) => void;
   /** A node has opened a packet channel to us. */
   readonly onChannel: (channel: PacketChannel) => void;
@@ -31,9 +28,12 @@ export class InboundChannels implements ChannelAcceptor {
   private readonly packetChannels = new Set<PacketChannel>();
   private readonly byNode = new Map<string, PacketChannel>();
   private readonly rawChannels = new Set<RawChannel>();
-  private readonly servedStreams = new Set<ServedStream>();
+  private readonly servedStreams = new Set<ServedCall>();
+  private readonly unary: UnaryRequests;
 
-  constructor(private readonly deps: InboundDeps) {}
+  constructor(private readonly deps: InboundDeps) {
+    this.unary = new UnaryRequests(deps, (call) => this.keep(call));
+  }
 
   /** The packet channels that peers hold open. */
   get channels(): ReadonlySet<PacketChannel> {
@@ -46,7 +46,7 @@ export class InboundChannels implements ChannelAcceptor {
   }
 
   /** The calls on streams of their own that are being answered. */
-  get streams(): ReadonlySet<ServedStream> {
+  get streams(): ReadonlySet<ServedCall> {
     return this.servedStreams;
   }
 
@@ -84,6 +84,11 @@ export class InboundChannels implements ChannelAcceptor {
     const asked = headers[HEADER.channel];
     if (asked === undefined) this.acceptPackets(stream, headers, peer);
     else this.acceptRaw(stream, headers, peer, String(asked));
+  }
+
+  onUnary(path: UnaryPath, stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: Session): void {
+    const origin = this.originOf(headers, peerOf(headers, session.address));
+    this.unary.accept(path, { stream, headers, origin });
   }
 
   private acceptPackets(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, peer: Peer): void {
@@ -143,12 +148,7 @@ export class InboundChannels implements ChannelAcceptor {
     const { options } = this.deps;
     const handlers = this.deps.handlers();
     const single = headerOf(headers, HEADER.input) === 'value';
-    const { sessionId, metadata } = openingOf(headers);
-    const origin = {
-      peer,
-      opening: { sessionId, metadata },
-      channel: this.channelWith(peer),
-    };
+    const origin = this.originOf(headers, peer);
     this.respond(stream, { waitForTrailers: true });
     const frames = new FrameStream(
       stream,
@@ -164,9 +164,17 @@ export class InboundChannels implements ChannelAcceptor {
         else handlers.onRequest(inbound, origin);
       },
     );
+    this.keep(call);
+    call.start();
+  }
+
+  private keep(call: ServedCall): void {
     this.servedStreams.add(call);
     void call.whenClosed.then(() => this.servedStreams.delete(call));
-    call.start();
+  }
+
+  private originOf(headers: IncomingHttpHeaders, peer: Peer): Origin {
+    return { peer, opening: openingOf(headers), channel: this.channelWith(peer) };
   }
 
   /** The packet channel on which the peer can be called back. */

@@ -23,7 +23,7 @@ import {
 } from './outbound-streams.js';
 import { PendingCall, waitForNode } from './pending.js';
 import { answersNoCalls } from './refusals.js';
-import { resolveOptions } from './resolve-options.js';
+import { isLoopback, resolveOptions } from './resolve-options.js';
 import type { ServiceTarget, Target } from './target.js';
 
 /** An event on its way. */
@@ -92,6 +92,7 @@ export class MeshNode {
       packets: this.packets,
       handlers: () => this.handlers,
       draining: () => this.isDraining,
+      announced: () => this.announcement !== undefined,
       onFault,
       onChannel: (channel) => this.onInbound(channel),
     });
@@ -364,8 +365,4 @@ function closedError(): MeshError {
 
 function notListening(): MeshError {
   return new MeshError('FAILED_PRECONDITION', 'the mesh node does not listen yet: call listen() first');
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }

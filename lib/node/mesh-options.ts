@@ -15,6 +15,17 @@ export interface MeshLogger {
   debug(message: string): void;
 }
 
+/** What a node answers over plain HTTP/2. */
+export interface HttpOptions {
+  /**
+   * Calls and events: `POST /rpc/{route}` and `POST /events/{route}`. Whoever reaches the port can use them, HTTP tools and
+   * proxies too. @default true when `host` is loopback
+   */
+  readonly rpc: boolean;
+  /** `GET /health` and `GET /ready`. @default true */
+  readonly health: boolean;
+}
+
 /** Everything that can be set for a node. Only `service` is required. */
 export interface MeshOptions {
   /** The logical name of this service: 1 to 128 letters, digits and `. _ @ / + -`. */
@@ -38,6 +49,8 @@ export interface MeshOptions {
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   /** TLS for listening and for dialling; all nodes of a mesh must agree on it. @default none: cleartext HTTP/2 */
   readonly tls?: MeshTlsOptions | undefined;
+  /** What this node answers over plain HTTP/2, without a channel: to `curl`, to a supervisor. */
+  readonly http?: Partial<HttpOptions> | undefined;
   /**
    * How long a call may wait for its answer, in ms, finding and connecting included; for a stream of answers, for its first
    * value. 0 = for ever. @default 30_000
@@ -88,6 +101,7 @@ export interface ResolvedOptions {
   readonly advertisePort: number | undefined;
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly tls: MeshTlsOptions | undefined;
+  readonly http: HttpOptions;
   readonly timeoutMs: number;
   readonly connectTimeoutMs: number;
   readonly drainTimeoutMs: number;

@@ -40,6 +40,12 @@ export class OptionChecks {
     return value;
   }
 
+  boolean(name: string, value: boolean | undefined, otherwise: boolean): boolean {
+    if (value === undefined || typeof value === 'boolean') return value ?? otherwise;
+    this.fault(`${name} must be true or false, not ${show(value)}`);
+    return otherwise;
+  }
+
   port(name: string, value: number | undefined, otherwise: number, least: number): number {
     if (value === undefined) return otherwise;
     if (!Number.isInteger(value) || value < least || value > 65_535) {

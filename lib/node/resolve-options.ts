@@ -1,5 +1,6 @@
 /** One pure step from what the user wrote to what the node works with; it reports every fault at once. */
 import { randomUUID } from 'node:crypto';
+import { isIPv4 } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 import { DEFAULT_WIRE_LIMITS } from '../protocol/limits.js';
 import { REGISTRY_DEFAULTS } from '../registry/registry.js';
@@ -24,6 +25,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'advertise',
   'metadata',
   'tls',
+  'http',
   'timeoutMs',
   'connectTimeoutMs',
   'drainTimeoutMs',
@@ -67,6 +69,7 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
   const advertise = check.group('advertise', options.advertise, ['host', 'port']);
   const keepAlive = check.group('keepAlive', options.keepAlive, ['intervalMs', 'timeoutMs']);
   const reconnect = check.group('reconnect', options.reconnect, ['baseMs', 'maxMs']);
+  const http = check.group('http', options.http, ['rpc', 'health']);
   const limits = check.group('limits', options.limits, Object.keys(DEFAULT_WIRE_LIMITS));
   if (options.tls !== undefined) check.group('tls', options.tls, TLS_NAMES);
   if (options.logger !== undefined && !isLogger(options.logger)) {
@@ -107,6 +110,10 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
       advertise.port === undefined ? undefined : check.port('advertise.port', advertise.port, 1, 1),
     metadata,
     tls: options.tls,
+    http: {
+      rpc: check.boolean('http.rpc', http.rpc, isLoopback(host)),
+      health: check.boolean('http.health', http.health, true),
+    },
     timeoutMs: check.duration('timeoutMs', options.timeoutMs, MESH_DEFAULTS.timeoutMs),
     connectTimeoutMs: check.duration(
       'connectTimeoutMs',
@@ -145,6 +152,11 @@ export function checkTimeoutMs(value: number): number {
   const timeoutMs = check.duration('timeoutMs', value, MESH_DEFAULTS.timeoutMs);
   check.done();
   return timeoutMs;
+}
+
+/** True when only this machine can connect. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }
 
 /** What peers can dial when `host` means every interface. */

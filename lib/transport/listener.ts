@@ -20,6 +20,7 @@ import type { KeepAliveOptions } from './keep-alive.js';
 import { peerFault } from './node-errors.js';
 import { Session } from './session.js';
 import type { MeshTlsOptions } from './tls-options.js';
+import { unaryPathOf, type UnaryPath } from './unary-path.js';
 
 /** What a listener needs to know. */
 export interface ListenOptions {
@@ -34,6 +35,8 @@ export interface ListenOptions {
 /** Takes the channels that peers open. */
 export interface ChannelAcceptor {
   onStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: Session): void;
+  /** A request that is no channel; without this there are none. */
+  onUnary?(path: UnaryPath, stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: Session): void;
   /** A connection that broke before it became a session, or broke the rules of HTTP/2. */
   onBadPeer(address: string, reason: string): void;
 }
@@ -148,6 +151,11 @@ export class Listener {
     const session = http2 && this.sessions.get(http2);
     if (session === undefined) {
       stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      return;
+    }
+    const unary = this.acceptor.onUnary && unaryPathOf(headers);
+    if (unary !== undefined) {
+      this.acceptor.onUnary?.(unary, stream, headers, session);
       return;
     }
     const refusal = refusalOf(headers);

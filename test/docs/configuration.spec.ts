@@ -28,7 +28,7 @@ const INTERFACES = {
 type InterfaceName = keyof typeof INTERFACES;
 
 /** Options of MeshOptions whose own fields are documented beside them. */
-const NESTED = ['advertise', 'keepAlive', 'reconnect', 'limits'];
+const NESTED = ['advertise', 'http', 'keepAlive', 'reconnect', 'limits'];
 
 const DEFAULTS: Readonly<Record<string, string | number>> = {
   ...MESH_DEFAULTS,

@@ -38,6 +38,7 @@ describe('The options of a node', () => {
       advertisePort: undefined,
       metadata: {},
       tls: undefined,
+      http: { rpc: true, health: true },
       timeoutMs: 30_000,
       connectTimeoutMs: 5_000,
       drainTimeoutMs: 10_000,
@@ -49,6 +50,26 @@ describe('The options of a node', () => {
       limits: DEFAULT_WIRE_LIMITS,
       picker: roundRobin,
     });
+  });
+
+  it.each([
+    ['127.0.0.1', true],
+    ['127.8.8.8', true],
+    ['::1', true],
+    ['localhost', true],
+    ['0.0.0.0', false],
+    ['::', false],
+    ['10.0.0.7', false],
+    ['127.example.org', false],
+  ])('take plain calls on %s: %s', (host, rpc) => {
+    expect(resolveOptions({ service: 'orders', host }).http).toEqual({ rpc, health: true });
+    expect(resolveOptions({ service: 'orders', host, http: { rpc: !rpc } }).http.rpc).toBe(!rpc);
+  });
+
+  it('refuse an http switch that is neither true nor false', () => {
+    expect(() => resolveOptions({ service: 'orders', http: { rpc: 'yes' as never } })).toThrow(
+      /http\.rpc must be true or false, not "yes"/,
+    );
   });
 
   it('make every node another id', () => {

@@ -1,0 +1,71 @@
+/** Answers over plain HTTP/2: a status and unframed JSON, errors as `{"error": {code, message, details?}}`. */
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import { HTTP_STATUS_OF_ERROR_CODE, type MeshErrorCode } from '../protocol/error-code.js';
+import { MeshError } from '../protocol/mesh-error.js';
+import type { FramePayload } from '../protocol/frame.js';
+
+/** How long a caller may go on sending after our answer; a reset at once makes `curl` drop the answer. */
+const LINGER_MS = 5_000;
+
+/** What `error` holds in the body of an answer. */
+export interface UnaryError {
+  readonly code: MeshErrorCode;
+  readonly message: string;
+  /** For `UNKNOWN`, what the handler's error says, as a response packet would carry it. */
+  readonly details?: unknown;
+}
+
+/** The `err` by which a service says that no handler has the route: the words of Nest, which cannot be imported here. */
+const NO_HANDLER = 'There is no matching message handler defined in the remote service.';
+
+/** What the `err` of a response packet is in an answer. */
+export function unaryErrorOf(err: unknown): UnaryError {
+  const fault = MeshError.is(err) ? err : MeshError.fromWire(err);
+  if (fault !== undefined) {
+    const { code, rawMessage: message, details } = fault;
+    return details === undefined ? { code, message } : { code, message, details };
+  }
+  if (err === NO_HANDLER) return { code: 'NOT_FOUND', message: NO_HANDLER };
+  return { code: 'UNKNOWN', message: messageOf(err), details: err };
+}
+
+/**
+ * Answers with an error in the status of its code. Throws when `err` is no JSON; nothing is answered then. Does nothing when
+ * the stream is answered or gone.
+ */
+export function answerError(stream: ServerHttp2Stream, err: unknown): void {
+  const error = unaryErrorOf(err);
+  answer(stream, HTTP_STATUS_OF_ERROR_CODE[error.code], JSON.stringify({ error }));
+}
+
+/** Answers, with JSON or without a body, and ends the stream. Does nothing when it is answered or gone. */
+export function answer(stream: ServerHttp2Stream, status: number, json?: FramePayload): void {
+  if (stream.headersSent || stream.destroyed || stream.closed) return;
+  if (json === undefined) stream.respond({ ':status': status }, { endStream: true });
+  else {
+    const body = Buffer.from(json);
+    const isHead = asksForHead(stream);
+    stream.respond(
+      { ':status': status, 'content-type': 'application/json', 'content-length': body.length },
+      { endStream: isHead },
+    );
+    if (!isHead) stream.end(body);
+  }
+  // What is left of the request is of no interest, but unread it would keep the stream open.
+  stream.resume();
+  if (stream.readableEnded) return;
+  const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), LINGER_MS).unref();
+  stream.once('close', () => clearTimeout(timer));
+}
+
+/** Node has known `headRequest` since HTTP/2 came; its types do not. */
+function asksForHead(stream: ServerHttp2Stream): boolean {
+  return (stream as ServerHttp2Stream & { readonly headRequest?: boolean }).headRequest === true;
+}
+
+function messageOf(err: unknown): string {
+  if (typeof err === 'string') return err;
+  const message: unknown =
+    typeof err === 'object' && err !== null ? (err as { message?: unknown }).message : undefined;
+  return typeof message === 'string' ? message : 'the handler failed';
+}
