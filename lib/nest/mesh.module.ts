@@ -13,9 +13,11 @@ import {
   type Provider,
   type Type,
 } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import { MeshNode } from '../node/mesh-node.js';
 import type { MeshOptions } from '../node/mesh-options.js';
 import type { Metadata } from '../protocol/packet.js';
+import { handlerNames } from './handler-names.js';
 import { MeshClientProxy } from './mesh.client-proxy.js';
 import { meshLogger } from './mesh.logger.js';
 import { MeshServer } from './mesh.server.js';
@@ -118,7 +120,11 @@ function rootModule(options: Provider, extra: Provider[]): DynamicModule {
       inject: [MESH_OPTIONS],
       useFactory: (given: MeshOptions) => new MeshNode({ logger: meshLogger(), ...given }),
     },
-    { provide: MeshServer, inject: [MeshNode], useFactory: (node: MeshNode) => new MeshServer(node) },
+    {
+      provide: MeshServer,
+      inject: [MeshNode, ModulesContainer],
+      useFactory: (node: MeshNode, modules: ModulesContainer) => new MeshServer(node, handlerNames(modules)),
+    },
     {
       provide: MeshClientProxy,
       inject: [MeshNode],

@@ -23,12 +23,18 @@ import { meshLogger } from './mesh.logger.js';
 import type { MeshEvents, MeshStatus } from './mesh.status.js';
 import { statusOf } from './mesh.status.js';
 import { MESH_TRANSPORT } from './mesh.tokens.js';
+import { EventRoutes } from './event-routes.js';
 import { runEvent } from './events.js';
 import { guard, isPromiseLike } from './foreign.js';
+import { HandlerClaims, type HandlerNames } from './handler-claims.js';
 import { reply, replyFailure } from './replies.js';
 import { asRoute } from './route.js';
 
 const doNothing = (): void => undefined;
+
+function channelWords(name: string | undefined): string {
+  return name === undefined ? 'the default channel' : `the channel "${name}"`;
+}
 
 /**
  * `app.connectMicroservice({ strategy: new MeshServer({ service: 'orders' }) })`, or `app.get(MeshServer)` with `MeshModule`.
@@ -43,13 +49,18 @@ export class MeshServer
   private readonly node: MeshNode;
   private readonly ownsNode: boolean;
   private readonly requests = new Map<string, MessageHandler>();
-  private readonly events = new Map<string, MessageHandler[]>();
+  private readonly events = new EventRoutes();
   private readonly channels = new Map<string | undefined, MessageHandler>();
+  private readonly claims = new HandlerClaims();
   private hooked = false;
   /** Resolves when the application is ready; `undefined` when it is, or when nobody tells, as without `MeshModule`. */
   private gate: Promise<void> | undefined;
 
-  constructor(options: MeshOptions | MeshNode) {
+  /** `names` is what `MeshModule` gives, so that errors can name handlers. */
+  constructor(
+    options: MeshOptions | MeshNode,
+    private readonly names?: HandlerNames,
+  ) {
     super();
     this.ownsNode = !(options instanceof MeshNode);
     this.node = options instanceof MeshNode ? options : new MeshNode({ logger: meshLogger(), ...options });
@@ -135,15 +146,16 @@ export class MeshServer
   ): void {
     const channel = channelExtrasOf(extras);
     if (channel !== undefined) {
+      this.claims.add(channelWords(channel.name), { callback, extras });
       this.channels.set(channel.name, callback);
       return;
     }
     const route = asRoute(this.normalizePattern(pattern));
-    if (isEventHandler) {
-      const handlers = this.events.get(route);
-      if (handlers === undefined) this.events.set(route, [callback]);
-      else handlers.push(callback);
-    } else this.requests.set(route, callback);
+    if (isEventHandler) this.events.add(route, callback);
+    else {
+      this.claims.add(`the message pattern "${route}"`, { callback, extras });
+      this.requests.set(route, callback);
+    }
     callback.isEventHandler = isEventHandler;
     callback.extras = extras;
     // Tools read this map.
@@ -171,7 +183,7 @@ export class MeshServer
 
   onEvent(event: InboundEvent, origin: Origin): void {
     const route = this.routeOf(event.pattern);
-    const handlers = this.events.get(route) ?? this.requestHandlers(route);
+    const handlers = this.events.matching(route, this.requestHandlers);
     if (handlers.length === 0) {
       this.logger.error(NO_EVENT_HANDLER`${route}`);
       return;
@@ -202,6 +214,7 @@ export class MeshServer
   }
 
   private async start(): Promise<void> {
+    this.checkHandlers();
     await this.node.listen();
     const { gate } = this;
     if (gate === undefined) {
@@ -220,6 +233,25 @@ export class MeshServer
       });
   }
 
+  /** Throws one error that lists everything that is wrong with the patterns of the handlers. */
+  private checkHandlers(): void {
+    const { duplicates, repeated } = this.claims.faults(this.names);
+    for (const fault of repeated) this.logger.warn(fault);
+    const refuses = this.node.options.duplicateHandlers === 'error';
+    if (!refuses) for (const fault of duplicates) this.logger.warn(fault);
+    const faults = [...this.events.faults, ...(refuses ? duplicates : [])];
+    if (faults.length === 0) return;
+    const hint =
+      refuses && duplicates.length > 0
+        ? `\nGive every handler a pattern of its own, or set the option "duplicateHandlers" to 'warn'.`
+        : '';
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `the handlers of the service "${this.node.service}" are not valid:\n- ${faults.join('\n- ')}${hint}`,
+      { delivery: 'not-sent', details: { faults } },
+    );
+  }
+
   private routeOf(pattern: unknown): string {
     return typeof pattern === 'string'
       ? this.knownRoute(pattern)
@@ -233,10 +265,10 @@ export class MeshServer
   }
 
   /** An event whose pattern only a message handler has is given to that one, and the answer is dropped, as Nest does. */
-  private requestHandlers(route: string): MessageHandler[] {
+  private readonly requestHandlers = (route: string): MessageHandler[] => {
     const handler = this.requests.get(route);
     return handler === undefined ? [] : [handler];
-  }
+  };
 
   private run(call: InboundCall, handler: MessageHandler, context: MeshContext, done: () => void): void {
     let result: unknown;

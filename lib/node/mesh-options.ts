@@ -72,6 +72,11 @@ export interface MeshOptions {
   readonly registryTimeoutMs?: number | undefined;
   /** Bounds on what one peer can make this node hold. */
   readonly limits?: Partial<WireLimits> | undefined;
+  /**
+   * What a `MeshServer` does at start when several handlers have one message pattern: `'error'` refuses to listen, `'warn'`
+   * says so and lets the last one answer. @default 'error'
+   */
+  readonly duplicateHandlers?: 'error' | 'warn' | undefined;
   /** How a node is chosen among several of a service. @default roundRobin */
   readonly picker?: PickerFactory | undefined;
   /** Where the node says what goes on in the background. @default Nest's Logger */
@@ -86,6 +91,7 @@ export const MESH_DEFAULTS = {
   timeoutMs: 30_000,
   connectTimeoutMs: 5_000,
   drainTimeoutMs: 10_000,
+  duplicateHandlers: 'error',
 } as const;
 
 /** What the inside of the node works with: every value is there and has been checked. */
@@ -111,6 +117,7 @@ export interface ResolvedOptions {
   readonly ttlMs: number;
   readonly registryTimeoutMs: number;
   readonly limits: WireLimits;
+  readonly duplicateHandlers: 'error' | 'warn';
   readonly picker: PickerFactory;
   readonly logger: MeshLogger;
 }

@@ -35,6 +35,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'ttlMs',
   'registryTimeoutMs',
   'limits',
+  'duplicateHandlers',
   'picker',
   'logger',
 ]);
@@ -96,6 +97,10 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
   if (options.picker !== undefined && typeof options.picker !== 'function') {
     check.fault(`picker must be a function, not ${show(options.picker)}`);
   }
+  const { duplicateHandlers = MESH_DEFAULTS.duplicateHandlers } = options;
+  if (duplicateHandlers !== 'error' && duplicateHandlers !== 'warn') {
+    check.fault(`duplicateHandlers must be 'error' or 'warn', not ${show(duplicateHandlers)}`);
+  }
   const metadata = options.metadata ?? {};
   check.json('metadata', metadata);
   const resolved: ResolvedOptions = {
@@ -139,6 +144,7 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
       1,
     ),
     limits: check.limits(limits),
+    duplicateHandlers,
     picker: options.picker ?? roundRobin,
     logger: options.logger ?? SILENT,
   };

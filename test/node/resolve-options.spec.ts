@@ -48,6 +48,7 @@ describe('The options of a node', () => {
       ttlMs: 10_000,
       registryTimeoutMs: 5_000,
       limits: DEFAULT_WIRE_LIMITS,
+      duplicateHandlers: 'error',
       picker: roundRobin,
     });
   });

@@ -2,7 +2,7 @@
 import { Controller } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload, type BaseRpcContext } from '@nestjs/microservices';
 import { eventually } from '../../support/eventually.js';
-import { answer, answers, failed, got, NO_HANDLER } from '../outcome.js';
+import { answer, answers, failed, got, NO_HANDLER, settled } from '../outcome.js';
 import type { Section } from '../row.js';
 
 const LIKE_JSON = ['1.0', '1e3', 'null', 'true', '"quoted"', '[1]'];
@@ -98,6 +98,21 @@ class Twice {
   second(): string {
     return 'second';
   }
+}
+
+@Controller()
+class Wildcards {
+  readonly events: string[] = [];
+  @EventPattern<unknown>('order.*')
+  one(name: string): void {
+    this.events.push(`*: ${name}`);
+  }
+  @EventPattern<unknown>('order.>')
+  rest(name: string): void {
+    this.events.push(`>: ${name}`);
+  }
+  @MessagePattern('fence')
+  fence(): void {}
 }
 
 function deepPattern(depth: number): unknown {
@@ -242,11 +257,29 @@ export const PATTERNS: Section = {
     },
     {
       id: 'patterns.twice',
-      title: 'Of two message handlers with the same pattern the last one answers.',
-      both: got('second'),
+      title: 'Two message handlers with the same pattern.',
+      tcp: { says: 'the last one answers', sees: got('second') },
+      mesh: {
+        says: 'refused at start',
+        sees: { error: { is: 'MeshError', code: 'INVALID_ARGUMENT', delivery: 'not-sent' } },
+      },
+      why: 'One handler would never run; `duplicateHandlers` can be set to `warn`, and then the last one answers.',
+      observe: (stage) => settled(stage.serve(Twice).then(({ client }) => answer(client, 'twice'))),
+    },
+    {
+      id: 'patterns.wildcards',
+      title: 'An event pattern with wildcards, `order.*` or `order.>`, takes the events that match it.',
+      tcp: { says: 'only an event of that very name', sees: [] },
+      mesh: {
+        says: 'all that match',
+        sees: ['*: order.created', '>: order.created', '>: order.item.added'],
+      },
+      why: 'Nest leaves wildcards to brokers that have them, as NATS; the mesh has them without a broker.',
       async observe(stage) {
-        const { client } = await stage.serve(Twice);
-        return answer(client, 'twice');
+        const { client, module } = await stage.serve(Wildcards);
+        for (const name of ['order', 'order.created', 'order.item.added']) client.emit(name, name);
+        await answer(client, 'fence');
+        return module.get(Wildcards).events.sort();
       },
     },
   ],
