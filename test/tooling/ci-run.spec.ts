@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
 /** The steps of `.ci/run` beside the tests themselves. */
-const STEPS = 10;
+const STEPS = 11;
 
 let folder: string;
 beforeEach(() => {
