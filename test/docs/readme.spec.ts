@@ -1,9 +1,10 @@
 /** What README and CONTRIBUTING show is compiled and run as a user would, against a real Redis, and prints what they say. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MeshClientProxy, type PickerFactory } from '../../lib/index.js';
 import { RedisServer } from '../support/redis-server.js';
+import { python } from './python.js';
 import { ROOT, SnippetProject, type Running } from './snippet-project.js';
 import { snippetsOf, type Snippet } from './snippets.js';
 
@@ -35,15 +36,6 @@ function promisedOutput(file: string): string | undefined {
 function run(file: string): Running {
   if (!file.endsWith('.py')) return project.start(process.execPath, [file.replace(/\.ts$/, '.js')]);
   return project.start(python(), [file], { PYTHONPATH: join(ROOT, 'sample-app', 'python-peer') });
-}
-
-/** The interpreter that `npm test` has prepared. */
-function python(): string {
-  const own = join(ROOT, 'sample-app', 'python-peer', '.venv', 'bin', 'python');
-  const found = process.env['MESH_PYTHON'] ?? (existsSync(own) ? own : undefined);
-  if (found === undefined)
-    throw new Error('the Python peer has no virtual environment yet: run `npm test` once');
-  return found;
 }
 
 describe('the README and CONTRIBUTING', () => {

@@ -49,7 +49,10 @@ export class SnippetProject {
     const program = ts.createProgram(names, {
       ...COMPILER_OPTIONS,
       typeRoots: [join(ROOT, 'node_modules', '@types')],
-      paths: { 'nestjs-mesh': [join(ROOT, 'lib', 'index.ts')] },
+      paths: {
+        'nestjs-mesh': [join(ROOT, 'lib', 'index.ts')],
+        'nestjs-mesh/testing': [join(ROOT, 'lib', 'testing', 'index.ts')],
+      },
     });
     const faults = names.flatMap((name) => {
       const source = program.getSourceFile(name);
@@ -61,7 +64,11 @@ export class SnippetProject {
   }
 
   add(files: Readonly<Record<string, string>>): void {
-    for (const [name, text] of Object.entries(files)) writeFileSync(join(this.folder, name), text);
+    for (const [name, text] of Object.entries(files)) {
+      const path = join(this.folder, name);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, text);
+    }
   }
 
   /** Starts a program in the folder. */
