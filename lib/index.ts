@@ -6,11 +6,8 @@ export {
   type MeshOptionsFactory,
 } from './nest/mesh.module.js';
 export { MeshServer } from './nest/mesh.server.js';
-export {
-  MeshClientProxy,
-  type MeshChannelOptions,
-  type MeshClientOptions,
-} from './nest/mesh.client-proxy.js';
+export { MeshClientProxy } from './nest/mesh.client-proxy.js';
+export type { MeshChannelOptions, MeshClientOptions } from './nest/client-options.js';
 export type { MeshCallOptions, MeshCallScope } from './nest/call-options.js';
 export { MeshChannel } from './nest/mesh.channel.js';
 export { MeshContext } from './nest/mesh.context.js';

@@ -1,4 +1,5 @@
 /** What holds for the calls of a client: what was set by hand, and what the call that they are part of leaves them. */
+import { checkTimeoutMs } from '../node/resolve-options.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata } from '../protocol/packet.js';
 
@@ -27,6 +28,16 @@ export interface BoundCallOptions extends MeshCallOptions {
   readonly deadline?: number | undefined;
 }
 
+/** The options, with others that were set later. Throws a `MeshError` when one is wrong. */
+export function combined(call: BoundCallOptions, options: MeshCallOptions): BoundCallOptions {
+  return {
+    ...call,
+    timeoutMs: options.timeoutMs === undefined ? call.timeoutMs : checkTimeoutMs(options.timeoutMs),
+    metadata: options.metadata === undefined ? call.metadata : { ...call.metadata, ...options.metadata },
+    signal: anyOf(call.signal, options.signal),
+  };
+}
+
 /** The options of calls that are part of another one. */
 export function within(call: BoundCallOptions, scope: MeshCallScope): BoundCallOptions {
   const { deadline, signal } = scope;
@@ -42,6 +53,11 @@ export function within(call: BoundCallOptions, scope: MeshCallScope): BoundCallO
 export function anyOf(one: AbortSignal | undefined, other: AbortSignal | undefined): AbortSignal | undefined {
   if (one === undefined || other === undefined || one === other) return one ?? other;
   return AbortSignal.any([one, other]);
+}
+
+/** The error of a call whose signal was aborted. */
+export function abortError(signal: AbortSignal): MeshError {
+  return new MeshError('CANCELLED', 'the signal of the call was aborted', { cause: signal.reason });
 }
 
 /** The smaller of a limit in ms (0 = none) and what is left until `deadline`. Throws a `MeshError` when nothing is left. */

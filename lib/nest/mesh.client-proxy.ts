@@ -1,53 +1,38 @@
 /** The client: Nest's `ClientProxy` over a mesh node, and what the mesh can do beyond it. */
 import { Logger } from '@nestjs/common';
-import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
+import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { InvalidMessageException } from '@nestjs/microservices/errors/invalid-message.exception.js';
 import { connectable, defer, Observable, Subject, throwError } from 'rxjs';
-import { MeshNode, type OutboundEvent } from '../node/mesh-node.js';
-import type { MeshOptions } from '../node/mesh-options.js';
-import { checkTimeoutMs, resolveOptions } from '../node/resolve-options.js';
+import type { MeshNode, OutboundEvent } from '../node/mesh-node.js';
 import type { ServiceTarget, Target } from '../node/target.js';
 import { MeshError } from '../protocol/mesh-error.js';
-import type { Metadata, ResponsePacket } from '../protocol/packet.js';
-import { checkServiceName } from '../registry/service-name.js';
-import type { CallObserver } from '../transport/outbound-call.js';
 import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
-import { guard } from './foreign.js';
-import { MeshChannel } from './mesh.channel.js';
 import {
-  anyOf,
+  combined,
   remaining,
   within,
   type BoundCallOptions,
   type MeshCallOptions,
   type MeshCallScope,
 } from './call-options.js';
-import { meshLogger } from './mesh.logger.js';
-import { publishStream, StreamAnswer, streamInputOf } from './streaming.js';
-import { MeshRecord } from './mesh.record-builder.js';
+import {
+  outboundOf,
+  ownBinding,
+  serviceTarget,
+  unbound,
+  type ClientBinding,
+  type DispatchedPacket,
+  type Outbound,
+} from './client-binding.js';
+import type { MeshChannelOptions, MeshClientOptions } from './client-options.js';
+import { MeshChannel } from './mesh.channel.js';
 import type { MeshEvents, MeshStatus } from './mesh.status.js';
 import { NodeHolder } from './node-holder.js';
-import { asRoute } from './route.js';
+import { publishCall } from './publish-call.js';
+import { publishStream, StreamAnswer, streamInputOf } from './streaming.js';
 
-/** The options of a client that is made by hand or by `ClientsModule`. */
-export interface MeshClientOptions extends MeshOptions {
-  /** The service that `send` and `emit` go to. Without it say where each time: `client.to('orders').send(...)`. */
-  readonly to?: string | undefined;
-}
-
-/** How a raw channel is opened. */
-export interface MeshChannelOptions {
-  /** Sent as headers: names in lower case, values printable ASCII. */
-  readonly metadata?: Metadata | undefined;
-  /** @default a new UUID */
-  readonly sessionId?: string | undefined;
-}
-
-interface Binding {
-  readonly holder: NodeHolder;
-  readonly target: Target | undefined;
-  readonly call: BoundCallOptions;
+interface Binding extends ClientBinding {
   /** The client that this one was derived from: its dispatch hook and its `serializeError` hold here as well. */
   readonly parent?: MeshClientProxy;
 }
@@ -77,9 +62,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
 
   /** The same client bound to a service, or to one node of it, or by a key to always the same node. */
   to(target: string | ServiceTarget): MeshClientProxy {
-    const wanted = typeof target === 'string' ? { service: target } : target;
-    checkTarget(wanted);
-    return this.derive({ target: wanted });
+    return this.derive({ target: serviceTarget(target) });
   }
 
   /**
@@ -88,13 +71,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
    */
   with(options: MeshCallOptions | MeshCallScope): MeshClientProxy {
     const { call } = this.binding;
-    if ('getMetadata' in options) return this.derive({ call: within(call, options) });
-    const timeoutMs = options.timeoutMs === undefined ? call.timeoutMs : checkTimeoutMs(options.timeoutMs);
-    const metadata =
-      options.metadata === undefined ? call.metadata : { ...call.metadata, ...options.metadata };
-    return this.derive({
-      call: { ...call, timeoutMs, metadata, signal: anyOf(call.signal, options.signal) },
-    });
+    return this.derive({ call: 'getMetadata' in options ? within(call, options) : combined(call, options) });
   }
 
   // --- Nest's ClientProxy
@@ -226,28 +203,14 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
   // --- the seam of ClientProxy
 
   protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
-    const { target, event } = this.outbound(packet);
-    const values = streamInputOf(event.data);
-    if (values !== undefined)
-      return publishStream(
-        () => this.openCall(target, event, { values }),
-        callback,
-        this.binding.call.signal,
-      );
-    const observer = new PublishObserver(callback, (error) => this.logger.error(error));
-    const { signal } = this.binding.call;
-    if (signal?.aborted === true) {
-      observer.onFailure(abortError(signal).withDelivery('not-sent').at({ pattern: event.route }));
-      return () => undefined;
+    const outbound = this.outbound(packet);
+    const { holder, call } = this.binding;
+    const values = streamInputOf(outbound.event.data);
+    if (values !== undefined) {
+      const open = () => this.openCall(outbound.target, outbound.event, { values });
+      return publishStream(open, callback, call.signal);
     }
-    const call = this.binding.holder.node.request(target, event, observer);
-    if (signal === undefined) return () => call.cancel();
-    const abort = (): void => call.fail(abortError(signal), true);
-    signal.addEventListener('abort', abort, { once: true });
-    return () => {
-      signal.removeEventListener('abort', abort);
-      call.cancel();
-    };
+    return publishCall(holder.node, outbound, callback, call.signal, (error) => this.logger.error(error));
   }
 
   protected override async dispatchEvent<T>(packet: ReadPacket): Promise<T> {
@@ -317,53 +280,8 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     return bound({ ...this.binding, ...change, parent: this });
   }
 
-  /** What is sent for a packet: the record of the call, the options of the client, and those of the node, in this order. */
-  private outbound({ pattern, data, metadata: hooked }: ReadPacket & { metadata?: Metadata }) {
-    const { call, holder } = this.binding;
-    const record = MeshRecord.is(data) ? data : undefined;
-    const metadata =
-      hooked === undefined && call.metadata === undefined && record?.options.metadata === undefined
-        ? undefined
-        : { ...hooked, ...call.metadata, ...record?.options.metadata };
-    return {
-      target: this.target(record),
-      event: {
-        pattern: pattern as unknown,
-        route: asRoute(this.normalizePattern(pattern)),
-        data: record === undefined ? (data as unknown) : record.data,
-        metadata,
-        timeoutMs: remaining(
-          record?.options.timeoutMs ?? call.timeoutMs ?? holder.node.options.timeoutMs,
-          call.deadline,
-        ),
-      },
-    };
-  }
-
-  private target(record: MeshRecord | undefined): Target {
-    const { target } = this.binding;
-    if (target === undefined) throw unbound('send');
-    if (record === undefined || 'channel' in target) return target;
-    const { key, nodeId } = record.options;
-    return key === undefined && nodeId === undefined
-      ? target
-      : { ...target, key: key ?? target.key, nodeId: nodeId ?? target.nodeId };
-  }
-}
-
-/** Hands the packets of an answer to Nest's callback as they are. One that throws harms no other call. */
-class PublishObserver implements CallObserver {
-  constructor(
-    private readonly callback: (packet: WritePacket) => void,
-    private readonly onFault: (error: unknown) => void,
-  ) {}
-
-  onPacket(packet: ResponsePacket): void {
-    guard(() => this.callback(packet as WritePacket), this.onFault);
-  }
-
-  onFailure(error: MeshError): void {
-    guard(() => this.callback({ err: error }), this.onFault);
+  private outbound(packet: DispatchedPacket): Outbound {
+    return outboundOf(this.binding, packet, this.normalizePattern(packet.pattern as MsPattern));
   }
 }
 
@@ -374,35 +292,6 @@ class BoundClient {
 
 function bound(binding: Binding): MeshClientProxy {
   return new MeshClientProxy(new BoundClient(binding) as unknown as MeshClientOptions);
-}
-
-function ownBinding(options: MeshClientOptions): Binding {
-  const { to, ...nodeOptions } = options;
-  const withLogger = { logger: meshLogger(), ...nodeOptions };
-  resolveOptions(withLogger);
-  const target = to === undefined ? undefined : { service: to };
-  if (target !== undefined) checkTarget(target);
-  return { holder: new NodeHolder(true, () => new MeshNode(withLogger)), target, call: {} };
-}
-
-function checkTarget({ service }: ServiceTarget): void {
-  const fault = checkServiceName(service);
-  if (fault !== undefined)
-    throw new MeshError('INVALID_ARGUMENT', `the target: ${fault}`, { delivery: 'not-sent' });
-}
-
-function unbound(method: string): MeshError {
-  return new MeshError(
-    'FAILED_PRECONDITION',
-    `this client is bound to no service: use client.to('service').${method}(...)`,
-    {
-      delivery: 'not-sent',
-    },
-  );
-}
-
-function abortError(signal: AbortSignal): MeshError {
-  return new MeshError('CANCELLED', 'the signal of the call was aborted', { cause: signal.reason });
 }
 
 function isNil(value: unknown): value is null | undefined {

@@ -4,6 +4,7 @@ import { isObservable } from 'rxjs';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { CallingStream } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
+import { abortError } from './call-options.js';
 
 /** Begins the call. */
 export type OpenCall = () => Promise<CallingStream>;
@@ -78,7 +79,7 @@ export class StreamAnswer implements AsyncIterator<unknown, undefined> {
 
   private async begin(): Promise<AsyncIterator<unknown, undefined>> {
     const { signal } = this;
-    if (signal?.aborted === true) throw aborted(signal).withDelivery('not-sent');
+    if (signal?.aborted === true) throw abortError(signal).withDelivery('not-sent');
     try {
       const call = await this.open();
       this.call = call;
@@ -102,12 +103,8 @@ export class StreamAnswer implements AsyncIterator<unknown, undefined> {
   }
 
   private readonly onAbort = (): void => {
-    if (this.signal !== undefined) this.call?.fail(aborted(this.signal));
+    if (this.signal !== undefined) this.call?.fail(abortError(this.signal));
   };
-}
-
-function aborted(signal: AbortSignal): MeshError {
-  return new MeshError('CANCELLED', 'the signal of the call was aborted', { cause: signal.reason });
 }
 
 function ignore(): void {

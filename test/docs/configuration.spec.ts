@@ -17,12 +17,12 @@ const DOC = read('docs', 'configuration.md');
 const INTERFACES = {
   MeshOptions: 'lib/node/mesh-options.ts',
   MeshTlsOptions: 'lib/transport/tls-options.ts',
-  MeshClientOptions: 'lib/nest/mesh.client-proxy.ts',
+  MeshClientOptions: 'lib/nest/client-options.ts',
   MeshFeature: 'lib/nest/mesh.module.ts',
   MeshModuleAsyncOptions: 'lib/nest/mesh.module.ts',
   MeshCallOptions: 'lib/nest/call-options.ts',
   MeshRecordOptions: 'lib/nest/mesh.record-builder.ts',
-  MeshChannelOptions: 'lib/nest/mesh.client-proxy.ts',
+  MeshChannelOptions: 'lib/nest/client-options.ts',
   ServiceTarget: 'lib/node/target.ts',
 } as const;
 type InterfaceName = keyof typeof INTERFACES;
