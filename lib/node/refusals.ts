@@ -1,4 +1,4 @@
-/** What callers are told when a call is not even begun; in the form in which errors travel. */
+/** What callers are told when a call is not even begun. */
 import { MeshError, type MeshErrorWire } from '../protocol/mesh-error.js';
 
 /** The service has no handlers at all. */
@@ -13,4 +13,9 @@ export function tooLate(): MeshErrorWire {
   return new MeshError('DEADLINE_EXCEEDED', 'the time limit of the call was over before it began', {
     delivery: 'refused',
   }).toWire();
+}
+
+/** This node itself is closed. */
+export function closedError(): MeshError {
+  return new MeshError('UNAVAILABLE', 'the mesh node is closed', { delivery: 'not-sent' });
 }

@@ -29,7 +29,7 @@ describe('A peer that is killed', () => {
     for (const one of failing) void one.then(() => turns.add(turn));
     await eventually(
       'the calls are open',
-      () => caller['directory']('math').known[0]?.channel?.openCalls === 200,
+      () => caller['directories'].of('math').known[0]?.channel?.openCalls === 200,
     );
     await pause(20); // They are on their way.
     peer.kill();
@@ -74,7 +74,7 @@ describe('A peer that is killed', () => {
       return got.includes('child') && got.includes('other');
     });
     peer.kill();
-    const directory = caller['directory']('math');
+    const directory = caller['directories'].of('math');
     await eventually('it was noticed', () => directory.known.some((node) => node.channel === undefined));
     for (let n = 0; n < 20; n += 1)
       expect(await callOf(caller, MATH, 'any', 'child', { timeoutMs: 500 })).toBe('other');
@@ -89,7 +89,7 @@ describe('A peer that is killed', () => {
     const caller = mesh.node({ registry });
     const failing = failureOf(callOf(caller, MATH, 'wait'));
     await eventually('the handler runs', () => open.length === 1);
-    caller['directory']('math').known[0]?.['session']?.destroy();
+    caller['directories'].of('math').known[0]?.['session']?.destroy();
     await failing;
     await eventually('it is cancelled', () => open[0]?.signal.aborted);
     expect(String(open[0]?.signal.reason)).toContain('the caller is gone');

@@ -1,0 +1,57 @@
+/** What peers ask for in packets: handed to who answers it, or answered here when nobody does. */
+import type { InboundCall } from '../transport/inbound-call.js';
+import type { InboundEvent, PacketChannel, PacketHandler } from '../transport/packet-channel.js';
+import { RawChannel } from '../transport/raw-channel.js';
+import type { MeshError } from '../protocol/mesh-error.js';
+import type { NodeHandlers } from './handlers.js';
+import type { ResolvedOptions } from './mesh-options.js';
+import { answersNoCalls } from './refusals.js';
+
+/** What the packets mean for the node beside their handlers. */
+export interface InboundPacketsDeps {
+  readonly options: ResolvedOptions;
+  onDrain(channel: PacketChannel): void;
+  onClosed(channel: PacketChannel, error: MeshError | undefined): void;
+}
+
+export class InboundPackets implements PacketHandler {
+  /** Who answers; `undefined`: nobody. */
+  handlers: NodeHandlers | undefined;
+
+  constructor(private readonly deps: InboundPacketsDeps) {}
+
+  onRequest(call: InboundCall, channel: PacketChannel): void {
+    if (this.handlers !== undefined) this.handlers.onRequest(call, channel);
+    else call.fail(answersNoCalls(this.deps.options.service));
+  }
+
+  onEvent(event: InboundEvent, channel: PacketChannel): void {
+    const { logger, service } = this.deps.options;
+    if (this.handlers !== undefined) this.handlers.onEvent(event, channel);
+    else logger.warn(`an event of ${channel.peer.service} was lost: service '${service}' takes none`);
+  }
+
+  onDefaultRaw(carrier: PacketChannel): RawChannel | undefined {
+    const { handlers } = this;
+    if (handlers?.hasChannel(undefined) !== true) return undefined;
+    const channel = new RawChannel(carrier.residualLink());
+    const { sessionId, metadata } = carrier.opening;
+    // The channel must be in place before its handler can speak.
+    queueMicrotask(() =>
+      handlers.onChannel(channel, { name: undefined, peer: carrier.peer, sessionId, metadata, carrier }),
+    );
+    return channel;
+  }
+
+  onDrain(channel: PacketChannel): void {
+    this.deps.onDrain(channel);
+  }
+
+  onFault(message: string): void {
+    this.deps.options.logger.warn(message);
+  }
+
+  onClosed(channel: PacketChannel, error: MeshError | undefined): void {
+    this.deps.onClosed(channel, error);
+  }
+}
