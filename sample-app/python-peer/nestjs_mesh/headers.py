@@ -6,9 +6,8 @@ import re
 from typing import Any, Dict, Optional
 from urllib.parse import quote
 
-#: Headers that are the protocol's own or HTTP's; every further one is metadata.
-_OWN = {"x-service-name", "x-session-id", "x-mesh-node-id", "x-mesh-version", "x-mesh-channel", "x-mesh-pattern"}
-_OWN |= {"x-mesh-input", "x-mesh-timeout", "x-mesh-metadata", "x-mesh-open", "mesh-status", "mesh-error"}
+#: Headers that are the protocol's own or HTTP's, like all that begin with x-mesh-; every further one is metadata.
+_OWN = {"x-service-name", "x-session-id", "mesh-status", "mesh-error", "mesh-error-id"}
 _OWN |= {"host", "content-type", "content-length", "te", "accept-encoding"}
 #: HTTP/2 forbids these (RFC 9113, 8.2.2).
 _FORBIDDEN = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
@@ -21,7 +20,7 @@ def encode_component(text: str) -> str:
 
 def metadata_of(headers: Dict[str, str]) -> Dict[str, str]:
     """The metadata among received headers."""
-    return {key: value for key, value in headers.items() if key not in _OWN and not key.startswith(":")}
+    return {key: value for key, value in headers.items() if not _is_own(key) and not key.startswith(":")}
 
 
 def check_headers(metadata: Optional[Dict[str, str]]) -> Dict[str, str]:
@@ -29,8 +28,7 @@ def check_headers(metadata: Optional[Dict[str, str]]) -> Dict[str, str]:
     result = {}
     for key, value in (metadata or {}).items():
         name = key.lower()
-        reserved = name in _OWN or name in _FORBIDDEN or name.startswith("x-mesh-")
-        if reserved or not re.fullmatch(r"[a-z0-9!#$%&'*+.^_`|~-]+", name):
+        if _is_own(name) or name in _FORBIDDEN or not re.fullmatch(r"[a-z0-9!#$%&'*+.^_`|~-]+", name):
             raise ValueError(f"channel metadata {key!r} cannot be used as a header name")
         result[name] = check_header_value(f"channel metadata {key!r}", value)
     return result
@@ -41,3 +39,7 @@ def check_header_value(what: str, value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[\x20-\x7e]*", value) or value != value.strip():
         raise ValueError(f"{what} must be printable ASCII without spaces around; got {value!r}")
     return value
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN or name.startswith("x-mesh-")

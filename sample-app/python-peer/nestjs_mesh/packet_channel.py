@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Optional
 from .channel import Channel, PeerInfo
 from .errors import MeshError, NoHandlerError, error_from_wire, unavailable
 from .handlers import Context, Handlers
+from .headers import metadata_of
 from .inbound_call import InboundCall
 from .outbound_call import OutboundCall
 from .packets import CallId, kind_of, peek_id, route_of, string_metadata
@@ -41,6 +42,8 @@ class PacketChannel(Reader):
         self.dialled = dialled
         self._handlers = handlers
         self._start_raw = start_raw
+        #: What the peer said when the channel opened; goes with each of its calls.
+        self._metadata = metadata_of(stream.headers)
         self._raw: Optional[Channel] = None
         self._raw_running = False
         #: False while the stream has carried nothing but raw values.
@@ -201,7 +204,7 @@ class PacketChannel(Reader):
             return
         handler = self._handlers.find_event_handler(pattern) if is_event else self._handlers.find_handler(pattern)
         if handler is not None:
-            metadata = string_metadata(packet.get("metadata"))
+            metadata = {**self._metadata, **string_metadata(packet.get("metadata"))}
             call.run(handler, packet.get("data"), Context(route_of(pattern), self.peer, metadata, deadline))
             return
         if is_event:

@@ -9,34 +9,27 @@ import logging
 import socket
 import time
 import uuid
-from typing import Any, AsyncIterator, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from .channel import Channel
+from .client import Client
 from .connection import Connection
 from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
-from .handlers import DEFAULT_CHANNEL, Handlers
-from .headers import check_headers
-from .outbound_call import OutboundCall
+from .handlers import Handlers
 from .packet_channel import PacketChannel
-from .packets import check_metadata, route_of
 from .registry import Announcement, NodeRecord, check_service, open_registry
-from .router import Reach, Router
+from .router import Router
 from .session import Core, Session
 from .tls import Tls
 
 log = logging.getLogger("nestjs_mesh")
 
-#: Seconds.
-Timeout = Optional[float]
-Metadata = Optional[Dict[str, str]]
-DEFAULT_TIMEOUT = 30.0
 #: Seconds without an open call after which a draining node is taken to be done with a peer that does not say so.
 QUIET = 0.1
 
 
-class Peer(Handlers):
-    """One node of the mesh; the decorators of Handlers say what it answers.
+class Peer(Handlers, Client):
+    """One node of the mesh; the decorators of Handlers say what it answers, the methods of Client call others.
 
     service -- the name under which others find this node
     registry -- `redis://…`, `rediss://…` or `file:DIR`
@@ -61,7 +54,7 @@ class Peer(Handlers):
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
         drain_timeout: float = 5.0,
     ) -> None:
-        super().__init__()
+        Handlers.__init__(self)
         if not 0 <= port <= 65535:
             raise ValueError(f"port must be in 0 to 65535; got {port}")
         if max_frame_bytes < 1024:
@@ -77,7 +70,7 @@ class Peer(Handlers):
         self._drain_timeout = drain_timeout
         self._registry = open_registry(registry)
         self._core = Core(self.service, self.node_id, self, max_frame_bytes)
-        self._router = Router(self._core, self._registry, tls.client if tls else None)
+        Client.__init__(self, Router(self._core, self._registry, tls.client if tls else None))
         self._server: Optional[asyncio.AbstractServer] = None
         self._announcement: Optional[Announcement] = None
 
@@ -175,107 +168,6 @@ class Peer(Handlers):
         elif host in ("", "0.0.0.0", "::"):
             host = _own_address()
         return host, port
-
-    # --- calls ---
-
-    async def call(
-        self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
-    ) -> Any:
-        """The answer of one node of `service`: its last value, None when it gives none.
-
-        data -- a JSON value, or an async iterable of them: then the handler gets an async iterator
-        timeout -- seconds for everything, waiting for the service included; default 30, 0 is none
-        Raises RpcError for what the handler threw, MeshError for what went wrong on the way.
-        """
-        deadline = _deadline(timeout, DEFAULT_TIMEOUT)
-        metadata, find = check_metadata(metadata), self._router.find
-        call: OutboundCall
-        if hasattr(data, "__aiter__"):
-            call = await find(service, deadline, self._reach_call(pattern, data, deadline, metadata))
-        else:
-            packets = await find(service, deadline, self._router.packets_to)
-            call = packets.open(pattern, data, deadline, metadata)
-        try:
-            last: Any = None
-            async for value in call:
-                last = value
-            return last
-        except MeshError as error:
-            raise error.at(service, None, route_of(pattern)) from None
-        finally:
-            call.close()
-
-    async def stream(
-        self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
-    ) -> AsyncIterator[Any]:
-        """The values of the answer, one by one; closing the iterator cancels the call, a slow reader slows the handler.
-
-        data -- a JSON value, or an async iterable of them: then the handler gets an async iterator
-        timeout -- seconds for the whole stream; by default 30 s to find the service, and then no limit
-        """
-        wait_until, deadline = _deadline(timeout, DEFAULT_TIMEOUT), _deadline(timeout, 0)
-        reach = self._reach_call(pattern, data, deadline, check_metadata(metadata))
-        call = await self._router.find(service, wait_until, reach)
-        try:
-            async for value in call:
-                yield value
-        except MeshError as error:
-            raise error.at(service, None, route_of(pattern)) from None
-        finally:
-            call.close()
-
-    async def emit(
-        self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
-    ) -> None:
-        """Sends an event to one node of `service`; returns when the transport has taken it."""
-        metadata = check_metadata(metadata)
-        packets = await self._router.find(service, _deadline(timeout, DEFAULT_TIMEOUT), self._router.packets_to)
-        await packets.emit(pattern, data, metadata)
-
-    async def open_channel(
-        self,
-        service: str,
-        name: Optional[str] = None,
-        *,
-        metadata: Metadata = None,
-        session_id: Optional[str] = None,
-        timeout: Timeout = None,
-    ) -> Channel:
-        """Opens a raw channel to one node of `service`; `metadata` arrives as headers."""
-        headers = check_headers(metadata)
-
-        async def reach(node_id: str, record: Optional[NodeRecord], deadline: Optional[float]) -> Channel:
-            session = await self._router.session_to(node_id, record, deadline)
-            return await session.open_channel(name or DEFAULT_CHANNEL, headers, session_id)
-
-        return await self._router.find(service, _deadline(timeout, DEFAULT_TIMEOUT), reach)
-
-    def _reach_call(
-        self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str]
-    ) -> Reach[OutboundCall]:
-        """A call stream where the node has them and we can dial it; else packets, if the input is one value."""
-
-        async def reach(node_id: str, record: Optional[NodeRecord], until: Optional[float]) -> OutboundCall:
-            packets = await self._router.packets_to(node_id, record, until)
-            try:
-                if not packets.peer.extended:
-                    raise MeshError("UNIMPLEMENTED", "the peer knows no call streams", delivery="refused")
-                session = await self._router.session_to(node_id, record, until)
-                return await session.open_call(pattern, data, deadline, metadata)
-            except MeshError as error:
-                if hasattr(data, "__aiter__") or error.code not in ("UNIMPLEMENTED", "UNAVAILABLE"):
-                    raise
-            return packets.open(pattern, data, deadline, metadata)
-
-        return reach
-
-
-def _deadline(timeout: Timeout, default: float) -> Optional[float]:
-    """The instant on the event loop's clock; None for a timeout of 0, which is none."""
-    seconds = default if timeout is None else timeout
-    if seconds < 0:
-        raise ValueError(f"timeout must be in seconds, 0 for none; got {timeout}")
-    return asyncio.get_event_loop().time() + seconds if seconds else None
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,7 +10,6 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Set
-from urllib.parse import unquote
 
 from .errors import MeshError
 
@@ -123,16 +122,17 @@ class Registry(ABC):
 
 
 def open_registry(url: str) -> Registry:
-    """`redis://…`, `rediss://…`, or `file:DIR` (`file:relative/dir`, `file:/abs/dir`, `file:///abs/dir`)."""
+    """`redis://…`, `rediss://…`, or `file:DIR`; in DIR (relative, `/abs` or `///abs`) percent signs mean themselves."""
     scheme, _, rest = url.partition(":")
+    scheme = scheme.lower()
     if scheme in ("redis", "rediss"):
         from .redis_registry import RedisRegistry
 
         return RedisRegistry(url)
-    if scheme == "file" and rest.rstrip("/"):
+    if scheme == "file" and rest:
         from .file_registry import FileRegistry
 
-        return FileRegistry(unquote(rest[2:] if rest.startswith("//") else rest))
+        return FileRegistry(re.sub(r"^//(?=/)", "", rest))
     raise ValueError(f"registry must be redis://HOST:PORT, rediss://HOST:PORT or file:DIR; got {url!r}")
 
 

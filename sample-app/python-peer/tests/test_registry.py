@@ -181,7 +181,10 @@ def test_a_registry_that_is_none_is_refused_with_what_is_allowed(url: str) -> No
         open_registry(url)
 
 
-@pytest.mark.parametrize("url, path", [("file:a/b", "a/b"), ("file:/a/b", "/a/b"), ("file:///a/b", "/a/b")])
+@pytest.mark.parametrize(
+    "url, path",
+    [("file:a/b", "a/b"), ("file:/a/b", "/a/b"), ("file:///a/b", "/a/b"), ("file:/a%20b/100%", "/a%20b/100%")],
+)
 def test_file_registries_have_relative_and_absolute_forms(url: str, path: str) -> None:
     assert open_registry(url).url == f"file:{path}"
 
