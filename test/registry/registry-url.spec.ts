@@ -29,6 +29,7 @@ describe('openRegistry', () => {
     ['file:rel/dir', 'file:rel/dir'],
     ['file:/abs/dir', 'file:/abs/dir'],
     ['file:///abs/dir', 'file:/abs/dir'],
+    ['file:/a%20b/100%', 'file:/a%20b/100%'],
     ['memory:test', 'memory:test'],
   ])('takes %s and shows it as %s', (url, shown) => {
     expect(registries.open(url).url).toBe(shown);
