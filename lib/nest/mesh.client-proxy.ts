@@ -2,12 +2,13 @@
 import { Logger } from '@nestjs/common';
 import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { InvalidMessageException } from '@nestjs/microservices/errors/invalid-message.exception.js';
-import { connectable, defer, Observable, Subject, throwError } from 'rxjs';
+import { Observable, throwError } from 'rxjs';
 import type { MeshNode, OutboundEvent } from '../node/mesh-node.js';
 import type { ServiceTarget, Target } from '../node/target.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
+import { emitHot } from './client-events.js';
 import {
   combined,
   remaining,
@@ -107,19 +108,9 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
   // oxlint-disable-next-line typescript/no-explicit-any -- Nest's own signature: code that compiled with another transport must compile with this one
   override emit<TResult = any, TInput = any>(pattern: any, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
-    const source = defer(async () => {
-      try {
-        return await this.dispatchEvent<TResult>(this.createPacket(pattern, data));
-      } catch (error) {
-        // Nobody need subscribe to an event.
-        const reason = error instanceof Error ? error.message : String(error);
-        this.logger.error(`the event ${safeString(pattern)} was lost: ${reason}`);
-        throw error;
-      }
-    });
-    const hot = connectable(source, { connector: () => new Subject<TResult>(), resetOnDisconnect: false });
-    hot.connect();
-    return hot;
+    const dispatch = async (): Promise<TResult> =>
+      this.dispatchEvent<TResult>(this.createPacket(pattern, data));
+    return emitHot(pattern, dispatch, this.logger);
   }
 
   override on<Event extends keyof MeshEvents>(event: Event, callback: MeshEvents[Event]): void {
@@ -296,12 +287,4 @@ function bound(binding: Binding): MeshClientProxy {
 
 function isNil(value: unknown): value is null | undefined {
   return value === null || value === undefined;
-}
-
-function safeString(value: unknown): string {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return String(value);
-  }
 }
