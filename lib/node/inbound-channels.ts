@@ -100,7 +100,13 @@ export class InboundChannels implements ChannelAcceptor {
       options.limits,
       `the channel from ${peer.service} (${peer.address})`,
     );
-    const channel = new PacketChannel(frames, peer, false, packets, options.limits, openingOf(headers));
+    const channel = new PacketChannel(frames, {
+      peer,
+      dialled: false,
+      handler: packets,
+      limits: options.limits,
+      opening: openingOf(headers),
+    });
     this.packetChannels.add(channel);
     if (peer.nodeId !== undefined) this.byNode.set(peer.nodeId, channel);
     channel.start();

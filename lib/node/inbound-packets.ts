@@ -2,6 +2,7 @@
 import type { InboundCall } from '../transport/inbound-call.js';
 import type { InboundEvent, PacketChannel, PacketHandler } from '../transport/packet-channel.js';
 import { RawChannel } from '../transport/raw-channel.js';
+import { residualLinkOf } from '../transport/residual-link.js';
 import type { MeshError } from '../protocol/mesh-error.js';
 import type { NodeHandlers } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
@@ -34,7 +35,7 @@ export class InboundPackets implements PacketHandler {
   onDefaultRaw(carrier: PacketChannel): RawChannel | undefined {
     const { handlers } = this;
     if (handlers?.hasChannel(undefined) !== true) return undefined;
-    const channel = new RawChannel(carrier.residualLink());
+    const channel = new RawChannel(residualLinkOf(carrier));
     const { sessionId, metadata } = carrier.opening;
     // The channel must be in place before its handler can speak.
     queueMicrotask(() =>

@@ -160,7 +160,13 @@ export class RemoteNode implements Candidate {
         options.limits,
         `the channel to ${this.current.service} (${session.address})`,
       );
-      const channel = new PacketChannel(frames, peer, true, packets, options.limits, openingOf(headers));
+      const channel = new PacketChannel(frames, {
+        peer,
+        dialled: true,
+        handler: packets,
+        limits: options.limits,
+        opening: openingOf(headers),
+      });
       channel.start();
       this.dialled = channel;
     } catch (error) {

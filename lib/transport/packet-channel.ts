@@ -10,16 +10,17 @@ import {
   type CancelPacket,
   type EventPacket,
   type Metadata,
-  type PacketId,
   type RequestPacket,
   type ResponsePacket,
 } from '../protocol/packet.js';
 import { HEAD_BYTES } from '../protocol/frame-decoder.js';
 import type { FrameReader, FrameStream } from './frame-stream.js';
-import { cancelledByCaller, InboundCall, type ReplyCarrier } from './inbound-call.js';
-import type { CallCarrier, OutboundCall } from './outbound-call.js';
+import type { InboundCall } from './inbound-call.js';
+import { InboundCalls, type InboundCallsHost } from './inbound-calls.js';
+import type { OutboundCall } from './outbound-call.js';
+import { OutboundCalls, type OutboundCallsHost } from './outbound-calls.js';
 import type { Peer } from './peer.js';
-import { RawChannel, type RawLink } from './raw-channel.js';
+import type { RawChannel } from './raw-channel.js';
 
 /** An event that a peer sent. */
 export interface InboundEvent {
@@ -53,12 +54,32 @@ export interface PacketHandler {
   onClosed(channel: PacketChannel, error: MeshError | undefined): void;
 }
 
-export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Origin {
+/** What a packet channel is made of beside its stream. */
+export interface PacketChannelOptions {
+  /** The node at the other end. */
+  readonly peer: Peer;
+  /** True when this node opened the channel. */
+  readonly dialled: boolean;
+  readonly handler: PacketHandler;
+  readonly limits: WireLimits;
+  /** What the headers of the stream said beside the peer itself. */
+  readonly opening: Origin['opening'];
+  /** @default JSON */
+  readonly codec?: Codec | undefined;
+}
+
+export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, InboundCallsHost {
   readonly channel = this;
-  private readonly calls = new Map<PacketId, OutboundCall>();
-  private readonly inbound = new Map<PacketId, InboundCall>();
+  readonly peer: Peer;
+  /** True when this node opened the channel. */
+  readonly dialled: boolean;
+  readonly opening: Origin['opening'];
+  readonly limits: WireLimits;
+  readonly codec: Codec;
+  private readonly handler: PacketHandler;
+  private readonly outbound: OutboundCalls;
+  private readonly inbound: InboundCalls;
   private readonly faults = new Set<string>();
-  private nextId = 1;
   private raw: RawChannel | undefined;
   private peerDrains = false;
   private retired = false;
@@ -71,17 +92,18 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
   });
 
   constructor(
-    private readonly frames: FrameStream,
-    /** The node at the other end. */
-    readonly peer: Peer,
-    /** True when this node opened the channel. */
-    readonly dialled: boolean,
-    private readonly handler: PacketHandler,
-    private readonly limits: WireLimits,
-    /** What the headers of the stream said beside the peer itself. */
-    readonly opening: { readonly sessionId: string; readonly metadata: Metadata },
-    private readonly codec: Codec = JSON_CODEC,
-  ) {}
+    readonly frames: FrameStream,
+    { peer, dialled, handler, limits, opening, codec = JSON_CODEC }: PacketChannelOptions,
+  ) {
+    this.peer = peer;
+    this.dialled = dialled;
+    this.handler = handler;
+    this.limits = limits;
+    this.opening = opening;
+    this.codec = codec;
+    this.outbound = new OutboundCalls(this);
+    this.inbound = new InboundCalls(this);
+  }
 
   /** Begins to read. */
   start(): void {
@@ -102,34 +124,12 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
 
   /** Calls and handlers under way. */
   get openCalls(): number {
-    return this.calls.size + this.inbound.size;
-  }
-
-  get peerNodeId(): string | undefined {
-    return this.peer.nodeId;
-  }
-
-  get congested(): boolean {
-    return this.frames.congested;
-  }
-
-  ready(): Promise<void> {
-    return this.frames.ready();
+    return this.outbound.size + this.inbound.size;
   }
 
   /** Sends the request of a call and carries it from here on. A request that cannot be sent fails the call. */
   request(call: OutboundCall): void {
-    const id = this.nextId++;
-    call.id = id;
-    call.carrier = this;
-    call.describeWait = undefined;
-    call.frameNumber = this.frames.framesQueued;
-    this.calls.set(id, call);
-    try {
-      this.frames.send(this.codec.encode(this.requestPacket(call, id)));
-    } catch (error) {
-      call.fail(MeshError.from(error, 'INTERNAL').withDelivery('not-sent'));
-    }
+    this.outbound.request(call);
   }
 
   /** Sends an event. Throws a `MeshError` (`not-sent`) when it cannot be sent. */
@@ -157,57 +157,8 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
 
   /** Fails the calls that are open, telling the peer, and ends our half once everything has left. */
   close(): void {
-    this.failCalls(new MeshError('UNAVAILABLE', 'the mesh node was closed'), true);
+    this.outbound.failAll(new MeshError('UNAVAILABLE', 'the mesh node was closed'), true);
     this.frames.end();
-  }
-
-  /** The frames on it that are no packets, as the link of a default raw channel. */
-  residualLink(): RawLink {
-    const { frames, peer } = this;
-    return {
-      send: (payload) => frames.send(payload),
-      get congested() {
-        return frames.congested;
-      },
-      ready: () => frames.ready(),
-      pause: () => frames.pause(),
-      resume: () => frames.resume(),
-      // Calls may share the stream: only the channel of a part 1 peer ends with its raw half.
-      end: () => {
-        if (peer.plain) this.onIdle(() => frames.end());
-      },
-      destroy: (error) => {
-        if (peer.plain) frames.destroy(error);
-      },
-    };
-  }
-
-  // --- the calls on it
-
-  wasSent(call: OutboundCall): boolean {
-    return call.frameNumber < this.frames.framesWritten;
-  }
-
-  release(call: OutboundCall, tellPeer: boolean): void {
-    if (!this.calls.delete(call.id)) return;
-    if (tellPeer && !this.peer.plain && this.frames.writable) {
-      const cancel: CancelPacket = { id: call.id, cancel: true };
-      try {
-        this.frames.send(this.codec.encode(cancel));
-      } catch (error) {
-        this.fault('cancel', `a cancel could not be sent: ${String(error)}`);
-      }
-    }
-    this.checkIdle();
-  }
-
-  reply(packet: ResponsePacket): void {
-    this.frames.send(this.codec.encode(packet));
-  }
-
-  settle(call: InboundCall): void {
-    this.inbound.delete(call.id);
-    this.checkIdle();
   }
 
   // --- what arrives
@@ -222,19 +173,19 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
     }
     switch (packetKind(value)) {
       case 'response':
-        this.onResponse(value as ResponsePacket);
+        this.outbound.onResponse(value as ResponsePacket);
         return;
       case 'request':
-        this.onRequest(value as RequestPacket);
+        this.inbound.onRequest(value as RequestPacket);
         return;
       case 'event': {
         const { id, pattern, data, metadata } = value as EventPacket;
         this.handler.onEvent({ pattern, data, metadata: readMetadata(metadata) }, this);
-        if (id !== undefined) this.acknowledge(id);
+        if (id !== undefined) this.inbound.acknowledge(id);
         return;
       }
       case 'cancel':
-        this.inbound.get((value as CancelPacket).id)?.cancel(cancelledByCaller());
+        this.inbound.onCancel((value as CancelPacket).id);
         return;
       case 'drain':
         this.onDrain();
@@ -252,8 +203,8 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
     this.fault('payload', `${error.rawMessage}; it is ignored`);
     const peeked = peekPacket(payload.subarray(0, HEAD_BYTES));
     if (peeked === undefined) return;
-    if (peeked.isRequest) this.replyError(peeked.id, error.withDelivery('refused'));
-    else this.calls.get(peeked.id)?.fail(error.withDelivery('unknown'), true);
+    if (peeked.isRequest) this.inbound.replyError(peeked.id, error.withDelivery('refused'));
+    else this.outbound.get(peeked.id)?.fail(error.withDelivery('unknown'), true);
   }
 
   onOversize(declaredBytes: number, head: Buffer): void {
@@ -271,16 +222,16 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
       if (this.raw === undefined) this.frames.destroy(error.withDelivery('unknown'));
       else this.raw.close(error.withDelivery('unknown'));
     } else if (peeked.isRequest) {
-      this.replyError(peeked.id, error);
+      this.inbound.replyError(peeked.id, error);
     } else {
-      this.calls.get(peeked.id)?.fail(error.withDelivery('unknown'), true);
+      this.outbound.get(peeked.id)?.fail(error.withDelivery('unknown'), true);
     }
   }
 
   onEnd(): void {
     this.raw?.onEnd();
     // The peer sends no more requests and no more answers: calls on their way out can only fail.
-    this.failCalls(new MeshError('UNAVAILABLE', `${this.frames.name} was ended by the peer`));
+    this.outbound.failAll(new MeshError('UNAVAILABLE', `${this.frames.name} was ended by the peer`));
     this.peerDrains = true;
     if (this.raw === undefined) this.onIdle(() => this.frames.end());
   }
@@ -289,9 +240,8 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
     this.closed = true;
     this.raw?.onClose(error);
     const reason = error ?? new MeshError('UNAVAILABLE', `${this.frames.name} was closed`);
-    this.failCalls(reason);
-    for (const call of [...this.inbound.values()])
-      call.cancel(new MeshError('CANCELLED', `the caller is gone: ${reason.rawMessage}`));
+    this.outbound.failAll(reason);
+    this.inbound.cancelAll(reason);
     this.handler.onClosed(this, error);
     this.settleClosed();
   }
@@ -304,61 +254,6 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
     if (this.dialled) this.onIdle(() => this.frames.end());
   }
 
-  private onResponse(packet: ResponsePacket): void {
-    const call = this.calls.get(packet.id);
-    if (call !== undefined) {
-      const own = packet.err === undefined ? undefined : MeshError.fromWire(packet.err);
-      if (own === undefined) call.receive(packet);
-      else call.fail(own);
-      return;
-    }
-    // Late answers of calls that were cancelled are expected; ids that were never given out are not.
-    const late =
-      typeof packet.id === 'number' &&
-      Number.isInteger(packet.id) &&
-      packet.id > 0 &&
-      packet.id < this.nextId;
-    if (!late)
-      this.fault('response', `the peer answered a call that was never made: id ${JSON.stringify(packet.id)}`);
-  }
-
-  private onRequest(packet: RequestPacket): void {
-    const { id } = packet;
-    if (this.inbound.has(id)) {
-      // Answering it would end the first call with that id, which is still open.
-      this.fault(
-        'duplicate',
-        `the peer used the id ${JSON.stringify(id)} twice at a time; the second request is ignored`,
-      );
-      return;
-    }
-    if (this.inbound.size >= this.limits.maxOpenCalls) {
-      this.replyError(
-        id,
-        new MeshError(
-          'RESOURCE_EXHAUSTED',
-          `more than limits.maxOpenCalls (${this.limits.maxOpenCalls}) calls are open on this channel`,
-          {
-            delivery: 'refused',
-          },
-        ),
-      );
-      return;
-    }
-    const call = new InboundCall(packet, this);
-    if (call.timeoutMs === 0) {
-      this.replyError(
-        id,
-        new MeshError('DEADLINE_EXCEEDED', 'the time limit of the call was over before it began', {
-          delivery: 'refused',
-        }),
-      );
-      return;
-    }
-    this.inbound.set(id, call);
-    this.handler.onRequest(call, this);
-  }
-
   private onRaw(value: unknown, bytes: number): void {
     this.raw ??= this.handler.onDefaultRaw(this);
     if (this.raw !== undefined) this.raw.onValue(value, bytes);
@@ -369,52 +264,20 @@ export class PacketChannel implements FrameReader, CallCarrier, ReplyCarrier, Or
       );
   }
 
-  private acknowledge(id: PacketId): void {
-    try {
-      this.reply({ id, isDisposed: true });
-    } catch (cause) {
-      this.fault('reply', `an event could not be acknowledged: ${String(cause)}`);
-    }
+  // --- what the calls on it need
+
+  dispatch(call: InboundCall): void {
+    this.handler.onRequest(call, this);
   }
 
-  private replyError(id: PacketId, error: MeshError): void {
-    try {
-      this.reply({ id, err: error.toWire(), isDisposed: true, status: 'error' });
-    } catch (cause) {
-      this.fault('reply', `an error could not be sent: ${String(cause)}`);
-    }
-  }
-
-  private requestPacket(call: OutboundCall, id: PacketId): RequestPacket {
-    const { request } = call;
-    const { metadata } = request;
-    if (this.peer.plain) {
-      const packet: RequestPacket = { id, pattern: request.pattern, data: request.data };
-      if (metadata !== undefined) packet.metadata = metadata;
-      return packet;
-    }
-    const packet: RequestPacket = { id, pattern: request.route, data: request.data };
-    if (metadata !== undefined) packet.metadata = metadata;
-    if (request.timeoutMs > 0)
-      packet.timeout = call.waited ? Math.max(1, Math.ceil(call.remainingMs())) : request.timeoutMs;
-    return packet;
-  }
-
-  private failCalls(reason: MeshError, tellPeer = false): void {
-    for (const call of [...this.calls.values()]) {
-      const delivery = reason.delivery === 'refused' || !this.wasSent(call) ? 'not-sent' : 'unknown';
-      call.fail(new MeshError('UNAVAILABLE', reason.rawMessage, { delivery, cause: reason }), tellPeer);
-    }
-  }
-
-  private checkIdle(): void {
+  checkIdle(): void {
     if (this.idleListeners.length === 0 || this.openCalls > 0) return;
     const listeners = this.idleListeners;
     this.idleListeners = [];
     for (const listener of listeners) listener();
   }
 
-  private fault(kind: string, message: string): void {
+  fault(kind: string, message: string): void {
     if (this.faults.has(kind)) return;
     this.faults.add(kind);
     this.handler.onFault(`${this.frames.name}: ${message}`);

@@ -1,0 +1,117 @@
+/** The calls that the peer makes on one packet channel: what refuses them, and the way of their answers. */
+import type { Codec } from '../protocol/codec.js';
+import type { WireLimits } from '../protocol/limits.js';
+import { MeshError } from '../protocol/mesh-error.js';
+import type { PacketId, RequestPacket, ResponsePacket } from '../protocol/packet.js';
+import type { FrameStream } from './frame-stream.js';
+import { cancelledByCaller, InboundCall, type ReplyCarrier } from './inbound-call.js';
+
+/** What the calls need of their channel. */
+export interface InboundCallsHost {
+  readonly frames: FrameStream;
+  readonly codec: Codec;
+  readonly limits: WireLimits;
+  /** A call has come that nothing refuses. */
+  dispatch(call: InboundCall): void;
+  /** A call has ended. */
+  checkIdle(): void;
+  /** The peer broke a rule, or something could not be sent. */
+  fault(kind: string, message: string): void;
+}
+
+export class InboundCalls implements ReplyCarrier {
+  private readonly calls = new Map<PacketId, InboundCall>();
+
+  constructor(private readonly host: InboundCallsHost) {}
+
+  /** Calls that are being answered. */
+  get size(): number {
+    return this.calls.size;
+  }
+
+  get congested(): boolean {
+    return this.host.frames.congested;
+  }
+
+  ready(): Promise<void> {
+    return this.host.frames.ready();
+  }
+
+  reply(packet: ResponsePacket): void {
+    const { frames, codec } = this.host;
+    frames.send(codec.encode(packet));
+  }
+
+  settle(call: InboundCall): void {
+    this.calls.delete(call.id);
+    this.host.checkIdle();
+  }
+
+  /** A request has come. */
+  onRequest(packet: RequestPacket): void {
+    const { id } = packet;
+    const { maxOpenCalls } = this.host.limits;
+    if (this.calls.has(id)) {
+      // Answering it would end the first call with that id, which is still open.
+      this.host.fault(
+        'duplicate',
+        `the peer used the id ${JSON.stringify(id)} twice at a time; the second request is ignored`,
+      );
+      return;
+    }
+    if (this.calls.size >= maxOpenCalls) {
+      this.replyError(
+        id,
+        new MeshError(
+          'RESOURCE_EXHAUSTED',
+          `more than limits.maxOpenCalls (${maxOpenCalls}) calls are open on this channel`,
+          {
+            delivery: 'refused',
+          },
+        ),
+      );
+      return;
+    }
+    const call = new InboundCall(packet, this);
+    if (call.timeoutMs === 0) {
+      this.replyError(
+        id,
+        new MeshError('DEADLINE_EXCEEDED', 'the time limit of the call was over before it began', {
+          delivery: 'refused',
+        }),
+      );
+      return;
+    }
+    this.calls.set(id, call);
+    this.host.dispatch(call);
+  }
+
+  /** The peer no longer wants the answer. */
+  onCancel(id: PacketId): void {
+    this.calls.get(id)?.cancel(cancelledByCaller());
+  }
+
+  /** An event asked for an acknowledgement. */
+  acknowledge(id: PacketId): void {
+    try {
+      this.reply({ id, isDisposed: true });
+    } catch (cause) {
+      this.host.fault('reply', `an event could not be acknowledged: ${String(cause)}`);
+    }
+  }
+
+  /** Answers a request that is no call here. */
+  replyError(id: PacketId, error: MeshError): void {
+    try {
+      this.reply({ id, err: error.toWire(), isDisposed: true, status: 'error' });
+    } catch (cause) {
+      this.host.fault('reply', `an error could not be sent: ${String(cause)}`);
+    }
+  }
+
+  /** The caller is gone. */
+  cancelAll(reason: MeshError): void {
+    for (const call of [...this.calls.values()])
+      call.cancel(new MeshError('CANCELLED', `the caller is gone: ${reason.rawMessage}`));
+  }
+}
