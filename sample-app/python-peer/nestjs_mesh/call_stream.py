@@ -11,13 +11,13 @@ from urllib.parse import unquote
 from h2.errors import ErrorCodes
 
 from .channel import PeerInfo
-from .errors import ERROR_CODES, MASKED_ERROR, NO_HANDLER, MeshError, NoHandlerError, error_from_wire, unavailable
+from .errors import ERROR_CODES, NO_HANDLER, MeshError, NoHandlerError, error_from_wire, unavailable
 from .handlers import Context, Handlers
 from .headers import metadata_of
 from .inbound_call import InboundCall
 from .inbox import Inbox
 from .outbound_call import OutboundCall
-from .packets import string_metadata
+from .packets import encode_json, string_metadata
 from .stream import Reader, Stream
 
 #: A longer error is masked: header blocks have limits, and one beyond them would cost the whole connection.
@@ -76,7 +76,7 @@ class ServedStream(Reader):
 
     def _reply(self, answer: Dict[str, Any]) -> None:
         if "err" in answer:
-            self._stream.end(abandon=True, trailers=_error_trailers(answer["err"]))
+            self._stream.end(abandon=True, trailers=_error_trailers(answer))
             return
         if "response" in answer:
             self._stream.send(answer["response"], "the handler's result")
@@ -152,17 +152,14 @@ def _metadata(headers: Dict[str, str]) -> Dict[str, str]:
     return {**metadata_of(headers), **string_metadata(more)}
 
 
-def _error_trailers(err: Any) -> List[Tuple[str, str]]:
-    """The trailers for `err`, which is what a response packet would carry."""
+def _error_trailers(answer: Dict[str, Any]) -> List[Tuple[str, str]]:
+    """The trailers for what a response packet would carry."""
+    err, error_id = answer["err"], answer.get("errorId")
     known = MeshError.from_wire(err)
     status = "UNIMPLEMENTED" if err == NO_HANDLER else known.code if known else "UNKNOWN"
-    try:
-        text = json.dumps(err, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        text = ""
-    if not 0 < len(text) <= MAX_ERROR_BYTES:
-        text = json.dumps(MASKED_ERROR, separators=(",", ":"))
-    return [("mesh-status", status), ("mesh-error", text)]
+    text = encode_json(err, MAX_ERROR_BYTES, "the error", ascii_only=True).decode("ascii")
+    trailers = [("mesh-status", status), ("mesh-error", text)]
+    return trailers if error_id is None else [*trailers, ("mesh-error-id", error_id)]
 
 
 def _error_of(trailers: Dict[str, str]) -> Optional[Exception]:
@@ -176,6 +173,6 @@ def _error_of(trailers: Dict[str, str]) -> Optional[Exception]:
     if text is None:
         return MeshError(code, f"the call ended with the status {status}")
     try:
-        return error_from_wire(json.loads(text))
+        return error_from_wire(json.loads(text), trailers.get("mesh-error-id"))
     except (ValueError, RecursionError):
         return MeshError(code, f"the call ended with the status {status} and an error that is not JSON")

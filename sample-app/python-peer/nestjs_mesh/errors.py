@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Dict, Optional
 
-_CODES = """
-CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED
-FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED
-"""
-#: The closed list of codes; the names and meanings are those of gRPC (doc/statuscodes.md).
-ERROR_CODES = frozenset(_CODES.split())
+#: The closed list of codes, each with its HTTP status; the names and meanings are those of gRPC (doc/statuscodes.md).
+HTTP_STATUS_OF_CODE = {
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+ERROR_CODES = frozenset(HTTP_STATUS_OF_CODE)
+
+#: The way back, for the statuses of handlers; it is not the table above turned round.
+_CODE_OF_HTTP_STATUS = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
+_CODE_OF_HTTP_STATUS.update({408: "DEADLINE_EXCEEDED", 409: "ABORTED", 410: "NOT_FOUND", 412: "FAILED_PRECONDITION"})
+_CODE_OF_HTTP_STATUS.update({413: "RESOURCE_EXHAUSTED", 416: "OUT_OF_RANGE", 422: "INVALID_ARGUMENT"})
+_CODE_OF_HTTP_STATUS.update({429: "RESOURCE_EXHAUSTED", 499: "CANCELLED", 500: "INTERNAL", 501: "UNIMPLEMENTED"})
+_CODE_OF_HTTP_STATUS.update({502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"})
 
 #: Whether a failed call may have reached its handler: it never left, it was provably not started, it may have run.
 DELIVERIES = ("not-sent", "refused", "unknown")
@@ -53,6 +75,11 @@ class MeshError(Exception):
         self.pattern = self.pattern or pattern
         return self
 
+    @property
+    def http_status(self) -> int:
+        """The HTTP status of its code."""
+        return HTTP_STATUS_OF_CODE[self.code]
+
     def to_wire(self) -> Dict[str, Any]:
         """The `err` of a response packet."""
         wire: Dict[str, Any] = {"status": "error", "code": self.code, "message": self.message}
@@ -76,18 +103,61 @@ class MeshError(Exception):
 
 
 class RpcError(Exception):
-    """A handler's own error, as Nest's RpcException: the payload reaches the caller, a string as its `message`.
+    """A handler's own error, as Nest's RpcException: an object reaches the caller as it is, all else as its `message`.
 
+    A MeshError as payload is handed on; raised by itself it is masked, as every error not meant for the caller.
     On the calling side this is what a call raises for such an answer; `payload` is what came over the wire.
     """
 
-    def __init__(self, payload: Any) -> None:
+    def __init__(self, payload: Any, *, error_id: Optional[str] = None) -> None:
         super().__init__(payload)
         self.payload = payload
+        self._error_id = error_id
+
+    @property
+    def http_status(self) -> Optional[int]:
+        """The status that HttpError, or Nest's MeshExceptionFilter, gave it; None for every other error."""
+        status = self._details().get("httpStatus")
+        return status if _is_http_status(status) else None
+
+    @property
+    def error_id(self) -> Optional[str]:
+        """For an error that the callee masked: what names it in the callee's log."""
+        error_id = self._error_id or self._details().get("errorId")
+        return error_id if isinstance(error_id, str) else None
 
     def to_wire(self) -> Any:
         """The `err` of a response packet."""
-        return {"status": "error", "message": self.payload} if isinstance(self.payload, str) else self.payload
+        if isinstance(self.payload, MeshError):
+            return {**self.payload.to_wire(), "delivery": "unknown"}  # of the inner call; this one has run
+        if isinstance(self.payload, (dict, list)):
+            return self.payload
+        return {"status": "error", "message": self.payload}
+
+    def _details(self) -> Dict[str, Any]:
+        if not isinstance(self.payload, dict) or self.payload.get("status") != "error":
+            return {}
+        code, details = self.payload.get("code"), self.payload.get("details")
+        return details if isinstance(code, str) and code in ERROR_CODES and isinstance(details, dict) else {}
+
+
+class HttpError(RpcError):
+    """An error that a gateway with Nest's MeshHttpExceptionFilter answers with: `raise HttpError(404, "no order 7")`.
+
+    response -- the body: an object, or the text in the body that Nest's exceptions have; default: the status in words
+    """
+
+    def __init__(self, status: int, response: Any = None) -> None:
+        if not _is_http_status(status):
+            raise ValueError(f"status must be an HTTP status from 200 to 599; got {status!r}")
+        words = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+        body = response
+        if not isinstance(response, (dict, list)):
+            body = {"message": words if response is None else response, "error": words, "statusCode": status}
+        message = body.get("message") if isinstance(body, dict) else None
+        wire: Dict[str, Any] = {"status": "error", "code": code_of_http_status(status)}
+        wire["message"] = message if isinstance(message, str) else words
+        super().__init__({**wire, "details": {"httpStatus": status, "response": body}})
 
 
 class NoHandlerError(RpcError):
@@ -100,11 +170,25 @@ class NoHandlerError(RpcError):
         return NO_HANDLER
 
 
-def error_from_wire(value: Any) -> Exception:
-    """The exception a call raises for the `err` of its response."""
-    return MeshError.from_wire(value) or RpcError(value)
+def code_of_http_status(status: int) -> str:
+    """The code that fits best: FAILED_PRECONDITION for other 4xx, UNKNOWN for the rest."""
+    return _CODE_OF_HTTP_STATUS.get(status, "FAILED_PRECONDITION" if 400 <= status < 500 else "UNKNOWN")
+
+
+def is_failure(err: Any) -> bool:
+    """True for an `err` that ends a call: what JavaScript takes for true."""
+    return err not in (None, False, 0, "")
+
+
+def error_from_wire(value: Any, error_id: Any = None) -> Exception:
+    """The exception a call raises for the `err` of its response, and the `errorId` beside it."""
+    return MeshError.from_wire(value) or RpcError(value, error_id=error_id)
 
 
 def unavailable(message: str, delivery: str) -> MeshError:
     """The commonest error: the other node cannot be reached, or no longer."""
     return MeshError("UNAVAILABLE", message, delivery=delivery)
+
+
+def _is_http_status(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599

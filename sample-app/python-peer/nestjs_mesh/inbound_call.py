@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Awaitable, Callable, Dict, Optional
+import uuid
+from typing import Any, Awaitable, Callable, Dict, Optional, Union
 
 from .errors import MASKED_ERROR, MeshError, RpcError
 from .handlers import Context, Handler
@@ -30,13 +31,13 @@ class InboundCall:
         self._ready = ready
         self._on_done = on_done
         self._open = True
-        self._pattern = ""
+        self._ctx: Optional[Context] = None
         self._task: Optional[asyncio.Task[None]] = None
         self._timer: Optional[asyncio.TimerHandle] = None
 
     def run(self, handler: Handler, data: Any, ctx: Context) -> None:
         """Starts the handler; one that is no coroutine is answered at once."""
-        self._pattern = ctx.pattern
+        self._ctx = ctx
         try:
             result = handler(data, ctx)
             if hasattr(result, "__await__") or hasattr(result, "__aiter__"):
@@ -49,18 +50,18 @@ class InboundCall:
                 return
             self._send({"response": result, "isDisposed": True})
         except Exception as error:
-            self._end_with(error)
+            self._throw(error)
         self._on_done(self)
 
-    def refuse(self, error: Exception) -> None:
+    def refuse(self, error: Union[MeshError, RpcError]) -> None:
         """Answers a call that is not run."""
-        self._end_with(error)
+        self._end_with(error.to_wire())
         self._on_done(self)
 
-    def fail(self, error: Exception) -> None:
-        """Ends the call with an error, and stops the handler."""
+    def fail(self, error: MeshError) -> None:
+        """Ends the call with an error of the transport, and stops the handler."""
         if self._open:
-            self._end_with(error)
+            self._end_with(error.to_wire())
             self._stop()
 
     def cancel(self) -> None:
@@ -82,9 +83,9 @@ class InboundCall:
             else:
                 self._send({"response": result, "isDisposed": True})
         except asyncio.CancelledError:  # by itself: the caller must not wait for ever
-            self._end_with(MeshError("CANCELLED", "the handler was cancelled"))
+            self._end_with(MeshError("CANCELLED", "the handler was cancelled").to_wire())
         except Exception as error:
-            self._end_with(error)
+            self._throw(error)
 
     def _done(self, result: Any) -> None:
         if hasattr(result, "close"):
@@ -110,27 +111,42 @@ class InboundCall:
             return
         try:
             self._reply(answer)
+            self._open = "isDisposed" not in answer
         except MeshError as error:
             if error.code == "INVALID_ARGUMENT":
                 raise TypeError(error.message) from error  # a fault of this side, not of the caller
-            raise
-        self._open = "isDisposed" not in answer
+            self._end_with(error.to_wire())
 
     def _forget_deadline(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _end_with(self, error: Exception) -> None:
+    def _throw(self, error: Exception) -> None:
+        """Ends the call with what its handler threw: masked, unless it is meant for the caller."""
         if not self._open:
             return
-        wire: Any = MASKED_ERROR
-        if isinstance(error, (RpcError, MeshError)):
-            wire = error.to_wire()
+        if isinstance(error, RpcError):
+            self._end_with(error.to_wire(), error)
         else:
-            log.error("the handler of %s failed", self._pattern, exc_info=error)
-        for err in (wire, MASKED_ERROR):  # what a handler threw may be no JSON, or too large
-            try:
-                self._send({"err": err, "isDisposed": True, "status": "error"})
+            self._mask(error)
+
+    def _mask(self, error: Optional[BaseException]) -> None:
+        error_id, ctx = str(uuid.uuid4()), self._ctx
+        route, caller = (ctx.pattern, ctx.peer.service) if ctx is not None else ("?", "?")
+        log.error("errorId %s: the handler of %s, called by %s, failed", error_id, route, caller, exc_info=error)
+        self._end_with(MASKED_ERROR, error_id=error_id)
+
+    def _end_with(self, wire: Any, thrown: Optional[BaseException] = None, error_id: Optional[str] = None) -> None:
+        if not self._open:
+            return
+        answer: Dict[str, Any] = {"err": wire, "isDisposed": True, "status": "error"}
+        if error_id is not None:
+            answer = {"err": wire, "errorId": error_id, "isDisposed": True, "status": "error"}
+        try:
+            self._reply(answer)
+        except MeshError as failure:
+            if wire is not MASKED_ERROR and failure.code in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"):
+                self._mask(failure if thrown is None else thrown)  # it was no JSON, or too large
                 return
-            except (MeshError, TypeError) as failure:
-                log.debug("an error could not be sent as it is: %s", failure)
+            log.debug("an error could not be sent: %s", failure)
+        self._open = False

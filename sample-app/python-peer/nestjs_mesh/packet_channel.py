@@ -6,7 +6,7 @@ import logging
 from typing import Any, Callable, Dict, Optional
 
 from .channel import Channel, PeerInfo
-from .errors import MeshError, NoHandlerError, error_from_wire, unavailable
+from .errors import MeshError, NoHandlerError, error_from_wire, is_failure, unavailable
 from .handlers import Context, Handlers
 from .headers import metadata_of
 from .inbound_call import InboundCall
@@ -163,11 +163,12 @@ class PacketChannel(Reader):
         if call is None:
             log.debug("a response of %s for the unknown or finished call %r", self.peer.service, packet["id"])
             return
-        if not packet.get("err") and "response" in packet:
+        failed = is_failure(packet.get("err"))
+        if not failed and "response" in packet:
             call.put(packet["response"], size)
-        if packet.get("err") or packet.get("isDisposed"):
+        if failed or packet.get("isDisposed"):
             del self._outbound[packet["id"]]
-            error = error_from_wire(packet["err"]) if packet.get("err") else None
+            error = error_from_wire(packet["err"], packet.get("errorId")) if failed else None
             call.finish(error.at(self.peer.service, self.peer.node_id) if isinstance(error, MeshError) else error)
 
     def _fail_calls(self, error: MeshError) -> None:
@@ -186,6 +187,8 @@ class PacketChannel(Reader):
             return
 
         def reply(answer: Dict[str, Any]) -> None:
+            if not self.peer.extended:
+                answer.pop("errorId", None)
             if is_event:
                 answer.pop("response", None)  # what is acknowledged is that the handlers have run
             if call_id is not None:

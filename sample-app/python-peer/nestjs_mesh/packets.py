@@ -23,10 +23,10 @@ _ASCII = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=Fa
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def encode_json(value: Any, max_bytes: int, what: str) -> bytes:
+def encode_json(value: Any, max_bytes: int, what: str, ascii_only: bool = False) -> bytes:
     """`value` as UTF-8 JSON; a MeshError naming `what` when it is no JSON or beyond `max_bytes`."""
     try:
-        text = _COMPACT.encode(value)
+        text = (_ASCII if ascii_only else _COMPACT).encode(value)
         try:
             payload = text.encode("utf-8")
         except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8 form, but it has an escaped one

@@ -56,7 +56,7 @@ def add_handlers(peer: Peer) -> None:
         if kind == "rpc":
             raise RpcError({"code": "E_TEST", "message": "an RpcError", "data": data})
         if kind == "mesh":
-            raise MeshError("FAILED_PRECONDITION", "a MeshError", details={"kind": "mesh"})
+            raise RpcError(MeshError("FAILED_PRECONDITION", "a MeshError", details={"kind": "mesh"}))
         raise ValueError("secret text of a ValueError")
 
     @peer.handler("count")

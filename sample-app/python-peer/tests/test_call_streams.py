@@ -87,7 +87,9 @@ async def pair(files: str, **options: Any) -> AsyncIterator[Tuple[Peer, Peer, Di
         if "payload" in error:
             raise RpcError(error["payload"])
         if "code" in error:
-            raise MeshError(error["code"], "on purpose", details={"n": 1})
+            raise RpcError(MeshError(error["code"], "on purpose", details={"n": 1}))
+        if "mesh" in error:
+            raise MeshError(error["mesh"], "secret")
         raise ValueError("secret")
 
     async with a, b:
@@ -224,6 +226,7 @@ def test_an_input_that_fails_is_the_callers_error_and_cancels_the_handler(files:
         ({"payload": "boom"}, {"status": "error", "message": "boom"}),
         ({"payload": "x" * 20_000}, {"status": "error", "message": "Internal server error"}),
         ({}, {"status": "error", "message": "Internal server error"}),
+        ({"mesh": "ABORTED"}, {"status": "error", "message": "Internal server error"}),
         ({"code": "NOT_FOUND"}, "NOT_FOUND"),
     ],
 )

@@ -57,7 +57,9 @@ async def pair(registry: str, **options: Any) -> AsyncIterator[Any]:
         if kind == "text":
             raise RpcError("boom")
         if kind == "mesh":
-            raise MeshError("NOT_FOUND", "no such order", details={"order": 1})
+            raise RpcError(MeshError("NOT_FOUND", "no such order", details={"order": 1}, delivery="refused"))
+        if kind == "inner mesh":
+            raise MeshError("NOT_FOUND", "secret")
         if kind == "value":
             raise ValueError("secret")
         return {"a set": {1}}
@@ -129,6 +131,7 @@ def test_errors_arrive_as_nest_sends_them(files: str) -> None:
                 "rpc": {"code": 7, "why": "because"},
                 "text": {"status": "error", "message": "boom"},
                 "value": {"status": "error", "message": "Internal server error"},
+                "inner mesh": {"status": "error", "message": "Internal server error"},
                 "not json": {"status": "error", "message": "Internal server error"},
             }
             for kind, payload in expected.items():
@@ -137,7 +140,8 @@ def test_errors_arrive_as_nest_sends_them(files: str) -> None:
                 assert caught.value.payload == payload
             with pytest.raises(MeshError) as failed:
                 await b.call("service-a", "fail", "mesh")
-            assert (failed.value.code, failed.value.details) == ("NOT_FOUND", {"order": 1})
+            found = failed.value.code, failed.value.details, failed.value.delivery
+            assert found == ("NOT_FOUND", {"order": 1}, "unknown")
             with pytest.raises(RpcError) as unknown:
                 await b.call("service-a", "nobody")
             assert unknown.value.payload == "There is no matching message handler defined in the remote service."
