@@ -5,6 +5,7 @@ import { openRegistry } from '../registry/registry-url.js';
 import type { RegistryStatus, ServiceRegistry } from '../registry/registry.js';
 import { DeadlineQueue } from '../transport/deadline-queue.js';
 import type { CallingStream } from '../transport/calling-stream.js';
+import type { Network } from '../transport/network.js';
 import { OutboundCall, type CallObserver, type CallRequest } from '../transport/outbound-call.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import { Directories } from './directories.js';
@@ -56,9 +57,13 @@ export class MeshNode {
   private readonly serving: Serving;
   private closing: Promise<void> | undefined;
 
-  /** Throws a `MeshError` (`INVALID_ARGUMENT`) that lists every fault of the options. Nothing is opened yet. */
-  constructor(given: MeshOptions | ResolvedOptions) {
-    const options = 'limits' in given && 'advertiseHost' in given ? given : resolveOptions(given);
+  /**
+   * Throws a `MeshError` (`INVALID_ARGUMENT`) that lists every fault of the options. Nothing is opened yet. `network` is for
+   * `nestjs-mesh/testing`; without it the node uses TCP and TLS.
+   */
+  constructor(given: MeshOptions | ResolvedOptions, network?: Network) {
+    const resolved = 'limits' in given && 'advertiseHost' in given ? given : resolveOptions(given);
+    const options = network === undefined ? resolved : { ...resolved, network };
     const registry = registryOf(options);
     const packets = new InboundPackets({
       options,

@@ -5,6 +5,7 @@ import type { ServiceRegistry } from '../registry/registry.js';
 import type { PickerFactory } from '../routing/picker.js';
 import type { BackoffOptions } from '../transport/backoff.js';
 import type { KeepAliveOptions } from '../transport/keep-alive.js';
+import type { Network } from '../transport/network.js';
 import type { MeshTlsOptions } from '../transport/tls-options.js';
 
 /** Where the node says what goes on in the background. Nest's `Logger` fits. */
@@ -120,4 +121,6 @@ export interface ResolvedOptions {
   readonly duplicateHandlers: 'error' | 'warn';
   readonly picker: PickerFactory;
   readonly logger: MeshLogger;
+  /** No option of users: `nestjs-mesh/testing` gives one; otherwise TCP and TLS. */
+  readonly network?: Network | undefined;
 }

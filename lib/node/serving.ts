@@ -88,9 +88,9 @@ export class Serving {
   private async openListener(): Promise<void> {
     this.refuseWhenStopped();
     const { options, registry, inbound } = this.deps;
-    const { host, port, limits, keepAlive, tls, logger } = options;
+    const { host, tls, logger } = options;
     await registry.connect();
-    const listener = new Listener({ host, port, limits, keepAlive, tls }, inbound);
+    const listener = new Listener(options, inbound);
     await listener.listen();
     if (this.stopping !== undefined) {
       await listener.close();

@@ -1,11 +1,11 @@
 /** Dialling: TCP or TLS connect, HTTP/2 preface and SETTINGS, all within one time limit. */
 import { connect, type ClientHttp2Session } from 'node:http2';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import type { Duplex } from 'node:stream';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { http2Settings, MAX_SESSION_MEMORY_MB, widenSessionWindow } from './http2-settings.js';
 import type { KeepAliveOptions } from './keep-alive.js';
+import { addressOf, TCP_NETWORK, type Network } from './network.js';
 import { connectError } from './node-errors.js';
 import { Session } from './session.js';
 import type { MeshTlsOptions } from './tls-options.js';
@@ -16,13 +16,10 @@ export interface DialOptions {
   readonly keepAlive: KeepAliveOptions;
   readonly connectTimeoutMs: number;
   readonly tls: MeshTlsOptions | undefined;
+  /** @default TCP and TLS */
+  readonly network?: Network | undefined;
   /** Gives the attempt up when it aborts. */
   readonly signal?: AbortSignal | undefined;
-}
-
-/** `host:port`, with brackets around an IPv6 address. */
-export function addressOf(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /**
@@ -31,14 +28,15 @@ export function addressOf(host: string, port: number): string {
  */
 export function dial(host: string, port: number, options: DialOptions): Promise<Session> {
   const address = addressOf(host, port);
+  const { network = TCP_NETWORK, tls } = options;
   return new Promise((resolve, reject) => {
     let http2: ClientHttp2Session;
-    let socket: Socket | undefined;
+    let socket: Duplex | undefined;
     try {
-      http2 = connect(`${options.tls ? 'https' : 'http'}://${address}`, {
+      http2 = connect(`${tls ? 'https' : 'http'}://${address}`, {
         settings: http2Settings(options.limits),
         maxSessionMemory: MAX_SESSION_MEMORY_MB,
-        createConnection: () => (socket = openSocket(host, port, options.tls)),
+        createConnection: () => (socket = network.connect(host, port, tls)),
       });
     } catch (error) {
       reject(connectError(error, address));
@@ -48,7 +46,7 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
       fail(
         new MeshError(
           'UNAVAILABLE',
-          `${address} did not complete the ${options.tls ? 'TLS and ' : ''}HTTP/2 handshake within ` +
+          `${address} did not complete the ${tls ? 'TLS and ' : ''}HTTP/2 handshake within ` +
             `${options.connectTimeoutMs} ms (connectTimeoutMs)`,
           { delivery: 'not-sent' },
         ),
@@ -66,7 +64,7 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
       reject(connectError(error, address));
     };
     // A listener that asks for certificates closes the connection without a word.
-    const closeHint = options.tls ? ': the peer may want a certificate that it trusts' : '';
+    const closeHint = tls ? ': the peer may want a certificate that it trusts' : '';
     const onClose = (): void =>
       fail(new Error(`the connection was closed before the HTTP/2 SETTINGS arrived${closeHint}`));
     const onAbort = (): void =>
@@ -88,13 +86,6 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
       resolve(new Session(http2, address, options.keepAlive));
     });
   });
-}
-
-function openSocket(host: string, port: number, tls: MeshTlsOptions | undefined): Socket {
-  const where = { host, port, noDelay: true };
-  if (tls === undefined) return connectTcp(where);
-  const servername = tls.servername ?? (isIP(host) === 0 ? host : '');
-  return connectTls({ ...where, ...tls, servername, ALPNProtocols: ['h2'] });
 }
 
 function ignore(): void {

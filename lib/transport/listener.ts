@@ -3,20 +3,18 @@ import {
   constants,
   createSecureServer,
   createServer,
-  type Http2SecureServer,
-  type Http2Server,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { HTTP_STATUS_OF_ERROR_CODE, type MeshErrorCode } from '../protocol/error-code.js';
 import { CHANNEL_PATH, HEADER, headerOf } from '../protocol/headers.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
-import { addressOf } from './dialer.js';
 import { http2Settings, MAX_SESSION_MEMORY_MB, widenSessionWindow } from './http2-settings.js';
 import type { KeepAliveOptions } from './keep-alive.js';
+import { addressOf, TCP_NETWORK, type Binding, type MeshHttpServer, type Network } from './network.js';
 import { peerFault } from './node-errors.js';
 import { Session } from './session.js';
 import type { MeshTlsOptions } from './tls-options.js';
@@ -30,6 +28,8 @@ export interface ListenOptions {
   readonly limits: WireLimits;
   readonly keepAlive: KeepAliveOptions;
   readonly tls: MeshTlsOptions | undefined;
+  /** @default TCP and TLS */
+  readonly network?: Network | undefined;
 }
 
 /** Takes the channels that peers open. */
@@ -49,18 +49,21 @@ const STREAM_RESETS_PER_SECOND = 1_000;
 const SESSION_CLOSE_MS = 500;
 
 export class Listener {
-  private readonly server: Http2Server | Http2SecureServer;
+  private readonly server: MeshHttpServer;
   private readonly sessions = new Map<ServerHttp2Session, Session>();
   /** Every connection, also those that are no session yet and perhaps never will be. */
-  private readonly sockets = new Set<Socket>();
+  private readonly sockets = new Set<Duplex>();
+  private readonly network: Network;
+  private binding: Binding | undefined;
 
   constructor(
     private readonly options: ListenOptions,
     private readonly acceptor: ChannelAcceptor,
   ) {
+    this.network = options.network ?? TCP_NETWORK;
     this.server = createHttp2Server(options);
     this.server.maxConnections = options.limits.maxSessions;
-    this.server.on('connection', (socket: Socket) => {
+    this.server.on('connection', (socket: Duplex) => {
       this.sockets.add(socket);
       socket.once('close', () => this.sockets.delete(socket));
     });
@@ -82,7 +85,7 @@ export class Listener {
 
   /** The address that peers reach it under. Only after {@link listen}. */
   get port(): number {
-    return (this.server.address() as AddressInfo | null)?.port ?? 0;
+    return this.binding?.port ?? 0;
   }
 
   /** Number of sessions that peers hold. */
@@ -91,32 +94,23 @@ export class Listener {
   }
 
   /** The server of node:http2 underneath. */
-  unwrap(): Http2Server | Http2SecureServer {
+  unwrap(): MeshHttpServer {
     return this.server;
   }
 
   /** Resolves once the port is bound; rejects with a `MeshError` that names host and port. */
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
     const { host, port } = this.options;
-    return new Promise((resolve, reject) => {
-      const onError = (error: NodeJS.ErrnoException): void => {
-        const hint =
-          error.code === 'EADDRINUSE'
-            ? 'the port is in use; set `port: 0` to take any free one'
-            : error.message;
-        reject(
-          new MeshError('FAILED_PRECONDITION', `cannot listen on ${addressOf(host, port)}: ${hint}`, {
-            cause: error,
-          }),
-        );
-      };
-      this.server.once('error', onError);
-      this.server.listen(port, host, () => {
-        this.server.off('error', onError);
-        this.server.on('error', (error: Error) => this.acceptor.onBadPeer('listener', error.message));
-        resolve();
+    try {
+      this.binding = await this.network.listen(this.server, host, port);
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException;
+      const hint = code === 'EADDRINUSE' ? 'the port is in use; set `port: 0` to take any free one' : message;
+      throw new MeshError('FAILED_PRECONDITION', `cannot listen on ${addressOf(host, port)}: ${hint}`, {
+        cause,
       });
-    });
+    }
+    this.server.on('error', (error: Error) => this.acceptor.onBadPeer('listener', error.message));
   }
 
   /**
@@ -124,11 +118,12 @@ export class Listener {
    * since common HTTP/2 libraries take every frame after it for a fault of the connection.
    */
   stopAccepting(): void {
-    if (this.server.listening) this.server.close();
+    this.binding?.stop();
   }
 
   /** Ends every session, streams that are still open too, and resolves when the port is free. */
   async close(): Promise<void> {
+    this.stopAccepting();
     const closed = new Promise<void>((resolve) => {
       this.server.close(() => resolve());
     });
@@ -138,8 +133,7 @@ export class Listener {
   }
 
   private readonly onSession = (http2: ServerHttp2Session): void => {
-    const { socket } = http2;
-    const address = addressOf(socket.remoteAddress ?? 'unknown', socket.remotePort ?? 0);
+    const address = this.network.dialledFrom(http2);
     widenSessionWindow(http2);
     this.sessions.set(http2, new Session(http2, address, this.options.keepAlive));
     http2.once('close', () => this.sessions.delete(http2));
@@ -195,7 +189,7 @@ function refusalOf(headers: IncomingHttpHeaders): MeshError | undefined {
   return undefined;
 }
 
-function createHttp2Server({ limits, tls }: ListenOptions): Http2Server | Http2SecureServer {
+function createHttp2Server({ limits, tls }: ListenOptions): MeshHttpServer {
   const options = {
     settings: http2Settings(limits),
     maxSessionMemory: MAX_SESSION_MEMORY_MB,

@@ -2,7 +2,8 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { addressOf, dial, type DialOptions } from '../../lib/transport/dialer.js';
+import { dial, type DialOptions } from '../../lib/transport/dialer.js';
+import { addressOf } from '../../lib/transport/network.js';
 import { DEFAULT_KEEP_ALIVE } from '../../lib/transport/keep-alive.js';
 import type { Session } from '../../lib/transport/session.js';
 import { makeCertificates } from '../support/certificates.js';
