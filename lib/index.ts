@@ -9,6 +9,7 @@ export { MeshServer } from './nest/mesh.server.js';
 export { MeshClientProxy } from './nest/mesh.client-proxy.js';
 export type { MeshChannelOptions, MeshClientOptions } from './nest/client-options.js';
 export type { MeshCallOptions, MeshCallScope } from './nest/call-options.js';
+export type { MeshHandlerExtras } from './nest/handler-extras.js';
 export { MeshChannel } from './nest/mesh.channel.js';
 export { MeshContext } from './nest/mesh.context.js';
 export { ChannelPattern } from './nest/mesh.decorators.js';

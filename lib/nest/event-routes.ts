@@ -1,6 +1,9 @@
 /** Which handlers take an event: those of its very pattern, and those whose pattern matches it by wildcards. */
 import type { MessageHandler } from '@nestjs/microservices';
+import type { MeshHandlerExtras } from './handler-extras.js';
 import { hasWildcard, misplacedRest, PatternTrie, tokensOf } from '../routing/pattern-trie.js';
+
+const LIMITS: readonly (keyof MeshHandlerExtras)[] = ['timeoutMs', 'maxConcurrency'];
 
 type Handlers = readonly MessageHandler[];
 
@@ -9,17 +12,18 @@ export class EventRoutes {
   private readonly exact = new Map<string, MessageHandler[]>();
   private readonly wild = new Map<string, MessageHandler[]>();
   private trie: PatternTrie<Handlers> | undefined;
-  private readonly misplaced: string[] = [];
+  private readonly found: string[] = [];
 
   /** What is wrong with the patterns that were added, one sentence each. */
   get faults(): readonly string[] {
-    return this.misplaced;
+    return this.found;
   }
 
   /** Adds a handler; a route may have several. */
   add(route: string, handler: MessageHandler): void {
     const tokens = routeTokens(route);
     const isWild = hasWildcard(tokens);
+    this.checkExtras(route, handler.extras);
     const routes = isWild ? this.wild : this.exact;
     const handlers = routes.get(route);
     if (handlers !== undefined) {
@@ -29,6 +33,11 @@ export class EventRoutes {
     const first = [handler];
     routes.set(route, first);
     if (isWild) this.addWild(route, tokens, first);
+  }
+
+  /** The patterns that handlers have, sorted. */
+  get patterns(): readonly string[] {
+    return [...this.exact.keys(), ...this.wild.keys()].toSorted();
   }
 
   /** True when a handler has the route as its pattern. */
@@ -42,6 +51,15 @@ export class EventRoutes {
     return this.trie === undefined ? exact : once([exact, ...this.trie.match(routeTokens(route))]);
   }
 
+  private checkExtras(route: string, extras: MessageHandler['extras']): void {
+    for (const name of LIMITS) {
+      if (extras?.[name] === undefined) continue;
+      this.found.push(
+        `the event pattern "${route}" has the extra ${name}, which holds for message patterns only: nobody waits for an event handler`,
+      );
+    }
+  }
+
   private addWild(route: string, tokens: readonly string[], handlers: Handlers): void {
     const token = misplacedRest(tokens);
     if (token === undefined) {
@@ -49,7 +67,7 @@ export class EventRoutes {
       this.trie.add(tokens, handlers);
       return;
     }
-    this.misplaced.push(
+    this.found.push(
       `the event pattern "${route}" can match nothing: "${token}" stands for the rest of a pattern, so nothing may follow it; ` +
         `"*" stands for one token`,
     );

@@ -8,6 +8,7 @@ import {
 } from '@nestjs/microservices';
 import { NO_EVENT_HANDLER, NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
 import { MeshNode } from '../node/mesh-node.js';
+import type { AnnouncedHandlers } from '../node/announced.js';
 import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
 import type { MeshOptions } from '../node/mesh-options.js';
 import { MeshError } from '../protocol/mesh-error.js';
@@ -27,6 +28,7 @@ import { EventRoutes } from './event-routes.js';
 import { runEvent } from './events.js';
 import { guard, isPromiseLike } from './foreign.js';
 import { HandlerClaims, type HandlerNames } from './handler-claims.js';
+import { MessageRoutes } from './message-routes.js';
 import { reply, replyFailure } from './replies.js';
 import { asRoute } from './route.js';
 
@@ -48,7 +50,7 @@ export class MeshServer
   protected override readonly logger: Logger = new Logger('MeshServer');
   private readonly node: MeshNode;
   private readonly ownsNode: boolean;
-  private readonly requests = new Map<string, MessageHandler>();
+  private readonly requests = new MessageRoutes();
   private readonly events = new EventRoutes();
   private readonly channels = new Map<string | undefined, MessageHandler>();
   private readonly claims = new HandlerClaims();
@@ -151,13 +153,13 @@ export class MeshServer
       return;
     }
     const route = asRoute(this.normalizePattern(pattern));
+    callback.isEventHandler = isEventHandler;
+    callback.extras = extras;
     if (isEventHandler) this.events.add(route, callback);
     else {
       this.claims.add(`the message pattern "${route}"`, { callback, extras });
-      this.requests.set(route, callback);
+      this.requests.add(route, callback, extras, this.node.deadlines);
     }
-    callback.isEventHandler = isEventHandler;
-    callback.extras = extras;
     // Tools read this map.
     if (!isEventHandler || !this.messageHandlers.has(route)) this.messageHandlers.set(route, callback);
   }
@@ -169,16 +171,23 @@ export class MeshServer
 
   // --- what peers ask for
 
+  get announced(): AnnouncedHandlers {
+    return { events: this.events.patterns, idempotent: this.requests.idempotent };
+  }
+
   onRequest(call: InboundCall, origin: Origin): void {
     const route = this.routeOf(call.pattern);
-    const handler = this.requests.get(route);
-    if (handler === undefined) {
+    const served = this.requests.get(route);
+    if (served === undefined) {
       call.fail(NO_MESSAGE_HANDLER);
       return;
     }
+    const { handler, limits } = served;
+    if (limits?.begin(call) === false) return;
+    const done = limits === undefined ? doNothing : limits.end;
     const context = new MeshContext([new CallSource(call, origin, this.node), route]);
-    if (this.hooked) this.handleHooked(call, handler, context);
-    else this.run(call, handler, context, doNothing);
+    if (this.hooked) this.handleHooked(call, handler, context, done);
+    else this.run(call, handler, context, done);
   }
 
   onEvent(event: InboundEvent, origin: Origin): void {
@@ -239,7 +248,11 @@ export class MeshServer
     for (const fault of repeated) this.logger.warn(fault);
     const refuses = this.node.options.duplicateHandlers === 'error';
     if (!refuses) for (const fault of duplicates) this.logger.warn(fault);
-    const faults = [...this.events.faults, ...(refuses ? duplicates : [])];
+    const faults = [
+      ...this.events.faults,
+      ...this.requests.faults(this.names),
+      ...(refuses ? duplicates : []),
+    ];
     if (faults.length === 0) return;
     const hint =
       refuses && duplicates.length > 0
@@ -266,8 +279,8 @@ export class MeshServer
 
   /** An event whose pattern only a message handler has is given to that one, and the answer is dropped, as Nest does. */
   private readonly requestHandlers = (route: string): MessageHandler[] => {
-    const handler = this.requests.get(route);
-    return handler === undefined ? [] : [handler];
+    const served = this.requests.get(route);
+    return served === undefined ? [] : [served.handler];
   };
 
   private run(call: InboundCall, handler: MessageHandler, context: MeshContext, done: () => void): void {
@@ -290,17 +303,29 @@ export class MeshServer
     } else reply(call, result, done, this.logger);
   }
 
-  private handleHooked(call: InboundCall, handler: MessageHandler, context: MeshContext): void {
+  private handleHooked(
+    call: InboundCall,
+    handler: MessageHandler,
+    context: MeshContext,
+    ended: () => void,
+  ): void {
     let begun = false;
     const begin = async (done: () => void): Promise<void> => {
       begun = true;
-      this.run(call, handler, context, done);
+      this.run(call, handler, context, () => {
+        ended();
+        done();
+      });
     };
     guard(
       () => this.runWithProcessingHooks(context, begin),
       (error) => {
-        if (begun) this.logger.error(error);
-        else replyFailure(call, error, this.logger);
+        if (begun) {
+          this.logger.error(error);
+          return;
+        }
+        ended();
+        replyFailure(call, error, this.logger);
       },
     );
   }

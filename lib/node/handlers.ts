@@ -4,6 +4,7 @@ import type { InboundCall } from '../transport/inbound-call.js';
 import type { InboundEvent, Origin, PacketChannel } from '../transport/packet-channel.js';
 import type { Peer } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
+import type { AnnouncedHandlers } from './announced.js';
 
 /** What is known of a raw channel when it opens. */
 export interface ChannelOpening {
@@ -19,6 +20,8 @@ export interface ChannelOpening {
 }
 
 export interface NodeHandlers {
+  /** What is announced of them; read when the node announces itself. @default nothing */
+  readonly announced?: AnnouncedHandlers;
   /** Must not throw; answers through `call`. */
   onRequest(call: InboundCall, origin: Origin): void;
   /** Must not throw. */

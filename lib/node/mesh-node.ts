@@ -49,7 +49,8 @@ export interface NodeStatus {
 export class MeshNode {
   readonly options: ResolvedOptions;
   readonly registry: ServiceRegistry;
-  private readonly deadlines = new DeadlineQueue();
+  /** The time limits of calls, in both directions. */
+  readonly deadlines = new DeadlineQueue();
   private readonly directories: Directories;
   private readonly inbound: InboundChannels;
   private readonly outbound: OutboundStreams;
@@ -91,6 +92,7 @@ export class MeshNode {
       options,
       registry,
       inbound: this.inbound,
+      handlers: () => packets.handlers,
       dialled: () => this.directories.dialledChannels,
     });
   }

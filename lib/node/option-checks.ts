@@ -10,7 +10,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Collects faults, so that a user mends them all in one go. */
 export class OptionChecks {
-  private readonly faults: string[] = [];
+  /** What is wrong so far, one sentence each. */
+  readonly faults: string[] = [];
 
   fault(message: string): void {
     this.faults.push(message);
@@ -35,6 +36,16 @@ export class OptionChecks {
       this.fault(
         `${name} must be a number of milliseconds from ${least} to ${MAX_TIMER_MS}, not ${show(value)}`,
       );
+      return otherwise;
+    }
+    return value;
+  }
+
+  /** A whole number of at least 1. */
+  count(name: string, value: number | undefined, otherwise: number): number {
+    if (value === undefined) return otherwise;
+    if (!Number.isSafeInteger(value) || value < 1) {
+      this.fault(`${name} must be a whole number of at least 1, not ${show(value)}`);
       return otherwise;
     }
     return value;

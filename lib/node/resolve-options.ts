@@ -9,6 +9,7 @@ import { roundRobin } from '../routing/round-robin.js';
 import { DEFAULT_BACKOFF } from '../transport/backoff.js';
 import { DEFAULT_KEEP_ALIVE } from '../transport/keep-alive.js';
 import type { MeshTlsOptions } from '../transport/tls-options.js';
+import { RESERVED_METADATA } from './announced.js';
 import { isLogger, isObject, OptionChecks, show } from './option-checks.js';
 import { MESH_DEFAULTS, type MeshLogger, type MeshOptions, type ResolvedOptions } from './mesh-options.js';
 
@@ -103,6 +104,9 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
   }
   const metadata = options.metadata ?? {};
   check.json('metadata', metadata);
+  if (isObject(metadata) && RESERVED_METADATA in metadata) {
+    check.fault(`metadata.${RESERVED_METADATA} is reserved for what a node says of its own handlers`);
+  }
   const resolved: ResolvedOptions = {
     service: options.service,
     registry: check.registry(options.registry),

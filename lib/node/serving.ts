@@ -6,6 +6,8 @@ import { Listener } from '../transport/listener.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import { drain } from './drain.js';
 import type { InboundChannels } from './inbound-channels.js';
+import { withAnnounced } from './announced.js';
+import type { NodeHandlers } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import { closedError } from './refusals.js';
 import { isLoopback } from './resolve-options.js';
@@ -15,6 +17,7 @@ export interface ServingDeps {
   readonly options: ResolvedOptions;
   readonly registry: ServiceRegistry;
   readonly inbound: InboundChannels;
+  handlers(): NodeHandlers | undefined;
   /** The packet channels that this node has opened, on which peers may call back. */
   dialled(): readonly PacketChannel[];
 }
@@ -47,8 +50,10 @@ export class Serving {
   /** The record under which the node is found. Only while it listens. */
   get record(): NodeRecord {
     if (this.listener === undefined) throw notListening();
-    const { nodeId, service, advertiseHost, advertisePort, metadata } = this.deps.options;
-    return { id: nodeId, service, host: advertiseHost, port: advertisePort ?? this.listener.port, metadata };
+    const { nodeId: id, service, advertiseHost: host, advertisePort, metadata: own } = this.deps.options;
+    const announced = this.deps.handlers()?.announced;
+    const metadata = announced === undefined ? own : withAnnounced(own, announced);
+    return { id, service, host, port: advertisePort ?? this.listener.port, metadata };
   }
 
   /** The server of node:http2 underneath; `undefined` while it does not listen. */

@@ -8,6 +8,8 @@ import {
   type RequestPacket,
   type ResponsePacket,
 } from '../protocol/packet.js';
+import { CallExpiry } from './call-expiry.js';
+import type { DeadlineQueue } from './deadline-queue.js';
 
 /** The channel on which the call came in. */
 export interface ReplyCarrier {
@@ -33,7 +35,8 @@ export class InboundCall {
   private streaming = false;
   private controller: AbortController | undefined;
   private reason: MeshError | undefined;
-  /** Told once when the call is cancelled; set by who runs the handler. */
+  private expiry: CallExpiry | undefined;
+  /** Told once when the call is cancelled or expires; set by who runs the handler. */
   onCancel: (() => void) | undefined;
 
   constructor(
@@ -53,22 +56,33 @@ export class InboundCall {
     return this.state === 'open';
   }
 
-  /** When the caller gives up, on the clock of `performance.now()`; it no longer does once a stream of answers has begun. */
+  /**
+   * When the caller gives up or the call {@link expire}s, on the clock of `performance.now()`; neither happens once a stream of
+   * answers has begun.
+   */
   get deadline(): number | undefined {
-    return this.timeoutMs === undefined || this.streaming ? undefined : this.receivedAt + this.timeoutMs;
+    if (this.streaming) return undefined;
+    if (this.expiry !== undefined) return this.expiry.timedAt;
+    return this.timeoutMs === undefined ? undefined : this.receivedAt + this.timeoutMs;
   }
 
-  /** Aborts when the caller cancels or is lost; made when first asked for. */
+  /** Aborts when the caller cancels or is lost, or the call expires; made when first asked for. */
   get signal(): AbortSignal {
     this.controller ??= new AbortController();
-    if (this.state === 'cancelled') this.controller.abort(this.reason);
+    if (this.reason !== undefined) this.controller.abort(this.reason);
     return this.controller.signal;
+  }
+
+  /** Lets the call {@link expire} `limitMs` from now, or when its caller gives up if that is sooner; 0 = never. */
+  limit(limitMs: number, deadlines: DeadlineQueue): void {
+    if (limitMs > 0 && this.open) this.expiry = new CallExpiry(this, limitMs, deadlines);
   }
 
   /** One value of a stream of answers. Throws when it cannot be serialized or is too large. */
   next(value: unknown): void {
     // JSON has no `undefined`: a packet that is a response without one.
     this.streaming = true;
+    this.expiry?.stop();
     if (this.open)
       this.carrier.reply(
         value === undefined ? { id: this.id, isDisposed: false } : { id: this.id, response: value },
@@ -108,15 +122,29 @@ export class InboundCall {
 
   /** The caller no longer wants the answer, or is gone. */
   cancel(reason: MeshError): void {
+    if (this.open) this.abort('cancelled', reason);
+  }
+
+  /** This node gives up: the caller is told why, and the handler is cancelled. */
+  expire(reason: MeshError): void {
     if (!this.open) return;
+    try {
+      this.carrier.reply({ id: this.id, err: reason.toWire(), isDisposed: true, status: 'error' });
+    } finally {
+      this.abort('answered', reason);
+    }
+  }
+
+  private abort(state: 'answered' | 'cancelled', reason: MeshError): void {
     this.reason = reason;
-    this.settle('cancelled');
+    this.settle(state);
     this.controller?.abort(reason);
     this.onCancel?.();
   }
 
   private settle(state: 'answered' | 'cancelled'): void {
     this.state = state;
+    this.expiry?.stop();
     this.carrier.settle(this);
   }
 }

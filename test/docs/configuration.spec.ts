@@ -23,6 +23,7 @@ const INTERFACES = {
   MeshCallOptions: 'lib/nest/call-options.ts',
   MeshRecordOptions: 'lib/nest/mesh.record-builder.ts',
   MeshChannelOptions: 'lib/nest/client-options.ts',
+  MeshHandlerExtras: 'lib/nest/handler-extras.ts',
   ServiceTarget: 'lib/node/target.ts',
 } as const;
 type InterfaceName = keyof typeof INTERFACES;
