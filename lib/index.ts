@@ -21,6 +21,8 @@ export type { HandlerErrorDetails, HandlerErrorWire } from './nest/handler-error
 export { getMeshClientToken, InjectMeshClient, MESH_OPTIONS, MESH_TRANSPORT } from './nest/mesh.tokens.js';
 export type { MeshEvents, MeshStatus } from './nest/mesh.status.js';
 export { MeshNode, type NodeStatus } from './node/mesh-node.js';
+export type { MeshPeer, PeerEvents } from './node/peer-events.js';
+export type { PeerState, PeerStatus } from './node/peer-status.js';
 export { MESH_DEFAULTS, type MeshLogger, type MeshOptions } from './node/mesh-options.js';
 export type { ServiceTarget } from './node/target.js';
 export { MeshError, type Delivery, type MeshErrorInit, type MeshErrorWire } from './protocol/mesh-error.js';

@@ -4,6 +4,7 @@ import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '
 import { InvalidMessageException } from '@nestjs/microservices/errors/invalid-message.exception.js';
 import { Observable, throwError } from 'rxjs';
 import type { MeshNode, OutboundEvent } from '../node/mesh-node.js';
+import type { PeerStatus } from '../node/peer-status.js';
 import type { ServiceTarget, Target } from '../node/target.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
@@ -28,7 +29,7 @@ import {
 } from './client-binding.js';
 import type { MeshChannelOptions, MeshClientOptions } from './client-options.js';
 import { MeshChannel } from './mesh.channel.js';
-import type { MeshEvents, MeshStatus } from './mesh.status.js';
+import { checkListener, concerns, listenTo, type MeshEvents, type MeshStatus } from './mesh.status.js';
 import { NodeHolder } from './node-holder.js';
 import { publishCall } from './publish-call.js';
 import { publishStream, StreamAnswer, streamInputOf } from './streaming.js';
@@ -113,18 +114,25 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     return emitHot(pattern, dispatch, this.logger);
   }
 
+  /** Has `callback` told of an event until `close()`; of peers, those of the service or node that this client is bound to. */
   override on<Event extends keyof MeshEvents>(event: Event, callback: MeshEvents[Event]): void {
-    if (event !== 'status')
-      throw new MeshError('INVALID_ARGUMENT', `there is no event '${String(event)}'; events: status`);
-    this.binding.holder.onStatus(callback);
+    checkListener(event, callback);
+    const { holder, target } = this.binding;
+    holder.listenUntilClosed((node) => listenTo(node, event, callback, target));
   }
 
   override get status(): Observable<MeshStatus> {
     const { holder } = this.binding;
     return new Observable<MeshStatus>((observer) => {
       observer.next(holder.status);
-      return holder.onStatus((status) => observer.next(status));
+      return holder.listen((node) => listenTo(node, 'status', (status) => observer.next(status)));
     });
+  }
+
+  /** How the node stands with each of its peers; of a bound client, with those of its service or node. */
+  get peers(): readonly PeerStatus[] {
+    const { holder, target } = this.binding;
+    return holder.node.status.peers.filter((peer) => concerns(target, peer));
   }
 
   /** The mesh node underneath: a `MeshNode`. */

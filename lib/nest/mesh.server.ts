@@ -11,6 +11,7 @@ import { MeshNode } from '../node/mesh-node.js';
 import type { AnnouncedHandlers } from '../node/announced.js';
 import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
 import type { MeshOptions } from '../node/mesh-options.js';
+import type { PeerStatus } from '../node/peer-status.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { InboundCall } from '../transport/inbound-call.js';
 import type { InboundEvent, Origin } from '../transport/packet-channel.js';
@@ -22,7 +23,7 @@ import { MeshContext } from './mesh.context.js';
 import { channelExtrasOf } from './mesh.decorators.js';
 import { meshLogger } from './mesh.logger.js';
 import type { MeshEvents, MeshStatus } from './mesh.status.js';
-import { statusOf } from './mesh.status.js';
+import { checkListener, listenTo, statusOf } from './mesh.status.js';
 import { MESH_TRANSPORT } from './mesh.tokens.js';
 import { EventRoutes } from './event-routes.js';
 import { runEvent } from './events.js';
@@ -54,6 +55,7 @@ export class MeshServer
   private readonly events = new EventRoutes();
   private readonly channels = new Map<string | undefined, MessageHandler>();
   private readonly claims = new HandlerClaims();
+  private readonly listening: (() => void)[] = [];
   private hooked = false;
   /** Resolves when the application is ready; `undefined` when it is, or when nobody tells, as without `MeshModule`. */
   private gate: Promise<void> | undefined;
@@ -93,8 +95,9 @@ export class MeshServer
   }
 
   /** Drains and stops listening; also closes the node when it was made here. Idempotent. */
-  close(): Promise<void> {
-    return this.ownsNode ? this.node.close() : this.node.stopServing();
+  async close(): Promise<void> {
+    await (this.ownsNode ? this.node.close() : this.node.stopServing());
+    for (const stop of this.listening.splice(0)) stop();
   }
 
   /**
@@ -105,10 +108,15 @@ export class MeshServer
     return this.node.stopServing();
   }
 
+  /** Has `callback` told of an event until `close()`. */
   on<Event extends keyof MeshEvents>(event: Event, callback: MeshEvents[Event]): void {
-    if (event !== 'status')
-      throw new MeshError('INVALID_ARGUMENT', `there is no event '${String(event)}'; events: status`);
-    this.node.registry.onStatus((status) => callback(statusOf(status)));
+    checkListener(event, callback);
+    this.listening.push(listenTo(this.node, event, callback));
+  }
+
+  /** How the node stands with each of its peers. */
+  get peers(): readonly PeerStatus[] {
+    return this.node.status.peers;
   }
 
   /** The server of `node:http2`. Throws before `listen()`. */

@@ -2,14 +2,16 @@
 import type { MeshNode } from '../node/mesh-node.js';
 import { statusOf, type MeshStatus } from './mesh.status.js';
 
-/** Told of each change of the status. */
-export type StatusListener = (status: MeshStatus) => void;
+/** Begins to listen to a node; returns the way to stop that. */
+export type Listen = (node: MeshNode) => () => void;
 
-/** Makes the node when it is first asked for, and anew after `close()`; listeners stay. */
+/** Makes the node when it is first asked for, and anew after `close()`. */
 export class NodeHolder {
   private current: MeshNode | undefined;
-  private readonly listeners = new Set<StatusListener>();
-  private unlisten: (() => void) | undefined;
+  /** Who listens, each with the way to stop it. */
+  private readonly listening = new Map<Listen, () => void>();
+  /** Those that `close()` ends. */
+  private readonly untilClosed = new Set<Listen>();
 
   constructor(
     /** False for a node that somebody else closes. */
@@ -19,8 +21,12 @@ export class NodeHolder {
 
   get node(): MeshNode {
     if (this.current === undefined) {
-      this.current = this.make();
-      if (this.listeners.size > 0) this.listenTo(this.current);
+      const node = this.make();
+      this.current = node;
+      for (const [listen, stop] of this.listening) {
+        stop();
+        this.listening.set(listen, listen(node));
+      }
     }
     return this.current;
   }
@@ -29,29 +35,32 @@ export class NodeHolder {
     return statusOf(this.node.registry.status);
   }
 
-  /** Returns the way to stop it. */
-  onStatus(listener: StatusListener): () => void {
-    const { node } = this;
-    // Only then, since `ctx.client` makes a holder for each call.
-    if (this.listeners.size === 0) this.listenTo(node);
-    this.listeners.add(listener);
-    return () => {
-      this.listeners.delete(listener);
-      if (this.listeners.size === 0) this.unlisten?.();
-    };
+  /** Listens to this node, and to those that are made after it; returns the way to stop that. */
+  listen(listen: Listen): () => void {
+    this.listening.set(listen, listen(this.node));
+    return () => this.stop(listen);
   }
 
+  /** {@link listen}, until {@link close}. */
+  listenUntilClosed(listen: Listen): void {
+    this.untilClosed.add(listen);
+    this.listen(listen);
+  }
+
+  /** Closes the node, unless it is somebody else's. */
   async close(): Promise<void> {
-    if (!this.owned) return;
-    const { current } = this;
-    this.current = undefined;
-    await current?.close();
+    const listens = [...this.untilClosed];
+    this.untilClosed.clear();
+    if (this.owned) {
+      const { current } = this;
+      this.current = undefined;
+      await current?.close();
+    }
+    for (const listen of listens) this.stop(listen);
   }
 
-  private listenTo(node: MeshNode): void {
-    this.unlisten?.();
-    this.unlisten = node.registry.onStatus((status) => {
-      for (const listener of this.listeners) listener(statusOf(status));
-    });
+  private stop(listen: Listen): void {
+    this.listening.get(listen)?.();
+    this.listening.delete(listen);
   }
 }

@@ -146,6 +146,7 @@ export class Directory {
     for (const node of this.nodes.values()) {
       if (node.known) continue;
       this.nodes.delete(node.id);
+      this.deps.peers.forget(node.id);
       void node.close();
     }
     const candidates = [...this.nodes.values()].filter((node) => node.available);

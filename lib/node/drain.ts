@@ -14,9 +14,9 @@ export interface Drained {
   /** The packet channels that this node has opened, on which peers may call back. */
   readonly dialled: readonly PacketChannel[];
   /** The raw channels that peers have opened. */
-  readonly raw: ReadonlySet<RawChannel>;
+  readonly raw: Iterable<RawChannel> & { readonly size: number };
   /** The calls on streams of their own. */
-  readonly streams: ReadonlySet<ServedCall>;
+  readonly streams: { readonly size: number };
 }
 
 /** How a drain ended. */

@@ -13,6 +13,8 @@ import type { Session } from '../transport/session.js';
 import type { UnaryPath } from '../transport/unary-path.js';
 import type { ServedCall } from './drain.js';
 import { identityHeaders, openingOf, readHeaderMetadata, readHeaderTimeoutMs } from './opening.js';
+import { OpenStreams } from './open-streams.js';
+import { keyOf, type StreamCounts } from './peer-status.js';
 import { answersNoCalls, tooLate } from './refusals.js';
 import { UnaryRequests, type UnaryDeps } from './unary-requests.js';
 
@@ -24,15 +26,15 @@ export interface InboundDeps extends UnaryDeps {
   readonly onChannel: (channel: PacketChannel) => void;
 }
 
-export class InboundChannels implements ChannelAcceptor {
+export class InboundChannels implements ChannelAcceptor, StreamCounts {
   private readonly packetChannels = new Set<PacketChannel>();
   private readonly byNode = new Map<string, PacketChannel>();
-  private readonly rawChannels = new Set<RawChannel>();
-  private readonly servedStreams = new Set<ServedCall>();
+  private readonly rawChannels = new OpenStreams<RawChannel>();
+  private readonly servedStreams = new OpenStreams<ServedCall>();
   private readonly unary: UnaryRequests;
 
   constructor(private readonly deps: InboundDeps) {
-    this.unary = new UnaryRequests(deps, (call) => this.keep(call));
+    this.unary = new UnaryRequests(deps, (call, { peer }) => this.servedStreams.add(call, keyOf(peer)));
   }
 
   /** The packet channels that peers hold open. */
@@ -41,13 +43,21 @@ export class InboundChannels implements ChannelAcceptor {
   }
 
   /** The raw channels that peers hold open. */
-  get raw(): ReadonlySet<RawChannel> {
+  get raw(): OpenStreams<RawChannel> {
     return this.rawChannels;
   }
 
   /** The calls on streams of their own that are being answered. */
-  get streams(): ReadonlySet<ServedCall> {
+  get streams(): OpenStreams<ServedCall> {
     return this.servedStreams;
+  }
+
+  callsOf(peer: string): number {
+    return this.servedStreams.countOf(peer);
+  }
+
+  channelsOf(peer: string): number {
+    return this.rawChannels.countOf(peer);
   }
 
   /** The packet channel that the node has opened to us. */
@@ -140,8 +150,7 @@ export class InboundChannels implements ChannelAcceptor {
       `the raw channel from ${peer.service} (${peer.address})`,
     );
     const channel = startRawChannel(frames, onFault);
-    this.rawChannels.add(channel);
-    void channel.whenClosed.then(() => this.rawChannels.delete(channel));
+    this.rawChannels.add(channel, keyOf(peer));
     handlers.onChannel(channel, { name, peer, ...openingOf(headers), carrier: this.channelWith(peer) });
   }
 
@@ -170,13 +179,8 @@ export class InboundChannels implements ChannelAcceptor {
         else handlers.onRequest(inbound, origin);
       },
     );
-    this.keep(call);
+    this.servedStreams.add(call, keyOf(peer));
     call.start();
-  }
-
-  private keep(call: ServedCall): void {
-    this.servedStreams.add(call);
-    void call.whenClosed.then(() => this.servedStreams.delete(call));
   }
 
   private originOf(headers: IncomingHttpHeaders, peer: Peer): Origin {

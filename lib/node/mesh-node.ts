@@ -1,4 +1,5 @@
 /** A node: registry, sessions, channels and handlers of one running instance. */
+import type { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata } from '../protocol/packet.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import { openRegistry } from '../registry/registry-url.js';
@@ -20,6 +21,9 @@ import {
   type OpenedChannel,
   type StreamCallRequest,
 } from './outbound-streams.js';
+import { PeerEventBoard, type PeerEvents } from './peer-events.js';
+import type { PeerStatus } from './peer-status.js';
+import { peersOf } from './peers.js';
 import { PendingCall, waitForNode } from './pending.js';
 import { closedError } from './refusals.js';
 import { resolveOptions } from './resolve-options.js';
@@ -44,6 +48,8 @@ export interface NodeStatus {
   readonly announced: boolean;
   readonly draining: boolean;
   readonly registry: RegistryStatus;
+  /** The nodes of every service that this node calls, and all others that have dialled it. */
+  readonly peers: readonly PeerStatus[];
 }
 
 export class MeshNode {
@@ -55,6 +61,7 @@ export class MeshNode {
   private readonly inbound: InboundChannels;
   private readonly outbound: OutboundStreams;
   private readonly packets: InboundPackets;
+  private readonly peers: PeerEventBoard;
   private readonly serving: Serving;
   private closing: Promise<void> | undefined;
 
@@ -69,14 +76,18 @@ export class MeshNode {
     const packets = new InboundPackets({
       options,
       onDrain: (channel) => this.onDrain(channel),
-      onClosed: (channel) => this.inbound.remove(channel),
+      onClosed: (channel, error) => this.onClosed(channel, error),
     });
+    const peers = new PeerEventBoard(options.logger);
     this.options = options;
     this.registry = registry;
     this.packets = packets;
+    this.peers = peers;
     this.directories = new Directories(
       (service) =>
-        new Directory(service, registry, { options, packets }, (nodeId) => this.inbound.ofNode(nodeId)),
+        new Directory(service, registry, { options, packets, peers }, (nodeId) =>
+          this.inbound.ofNode(nodeId),
+        ),
     );
     this.outbound = new OutboundStreams(options);
     this.inbound = new InboundChannels({
@@ -107,8 +118,18 @@ export class MeshNode {
 
   get status(): NodeStatus {
     const { isListening: listening, announced, draining } = this.serving;
-    const { id: nodeId, service } = this;
-    return { nodeId, service, listening, announced, draining, registry: this.registry.status };
+    const { id: nodeId, service, inbound, outbound } = this;
+    const peers = peersOf({
+      directories: this.directories.all,
+      inbound: inbound.channels,
+      streams: [inbound, outbound],
+    });
+    return { nodeId, service, listening, announced, draining, registry: this.registry.status, peers };
+  }
+
+  /** Calls `listener` at each event about a peer; returns the way to stop that. What it throws is logged. */
+  on<Event extends keyof PeerEvents>(event: Event, listener: PeerEvents[Event]): () => void {
+    return this.peers.on(event, listener);
   }
 
   /** The record under which this node is found. Only while it listens. */
@@ -241,12 +262,19 @@ export class MeshNode {
 
   /** The channel of a node that dialled us serves our own calls to it too. */
   private onInbound(channel: PacketChannel): void {
+    this.peers.opened(channel);
     this.directories.existing(channel.peer.service)?.dialledUs();
   }
 
   private onDrain(channel: PacketChannel): void {
     const { nodeId, service } = channel.peer;
     if (nodeId !== undefined) this.directories.existing(service)?.drained(nodeId);
+    this.peers.drains(channel);
+  }
+
+  private onClosed(channel: PacketChannel, error: MeshError | undefined): void {
+    this.inbound.remove(channel);
+    this.peers.closed(channel, error);
   }
 }
 

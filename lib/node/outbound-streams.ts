@@ -12,8 +12,10 @@ import { startRawChannel } from '../transport/raw-stream.js';
 import type { Directory, NodeWish } from './directory.js';
 import type { ChannelOpening } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
+import { OpenStreams } from './open-streams.js';
 import { openingOf } from './opening.js';
 import { waitForNode, type NodeWait } from './pending.js';
+import type { StreamCounts } from './peer-status.js';
 import type { RemoteNode } from './remote-node.js';
 import type { AcceptedStream } from '../transport/stream-opening.js';
 
@@ -55,11 +57,19 @@ interface OpenedStream extends AcceptedStream {
   readonly leftMs: number;
 }
 
-export class OutboundStreams {
-  private readonly channels = new Set<RawChannel>();
-  private readonly calls = new Set<CallingStream>();
+export class OutboundStreams implements StreamCounts {
+  private readonly channels = new OpenStreams<RawChannel>();
+  private readonly calls = new OpenStreams<CallingStream>();
 
   constructor(private readonly options: ResolvedOptions) {}
+
+  callsOf(peer: string): number {
+    return this.calls.countOf(peer);
+  }
+
+  channelsOf(peer: string): number {
+    return this.channels.countOf(peer);
+  }
 
   /** Opens a raw channel on a node of the directory. */
   async openChannel(
@@ -90,8 +100,7 @@ export class OutboundStreams {
       `the raw channel to ${directory.service} (${address})`,
     );
     const channel = startRawChannel(frames, (message) => logger.warn(message));
-    this.channels.add(channel);
-    void channel.whenClosed.then(() => this.channels.delete(channel));
+    this.channels.add(channel, opened.node.id);
     const peer = peerOf(opened.headers, address, directory.service);
     const { metadata: answered } = openingOf(opened.headers);
     return { channel, opening: { name, peer, sessionId, metadata: answered, carrier: undefined } };
@@ -109,8 +118,7 @@ export class OutboundStreams {
     const origin = { service: directory.service, nodeId: node.id, pattern: route };
     const frames = new FrameStream(stream, this.options.limits, name);
     const call = new CallingStream(frames, { origin, timeoutMs: leftMs });
-    this.calls.add(call);
-    void call.whenClosed.then(() => this.calls.delete(call));
+    this.calls.add(call, node.id);
     call.start(input);
     return call;
   }

@@ -14,11 +14,15 @@ import { PacketChannel, type PacketHandler } from '../transport/packet-channel.j
 import { peerOf } from '../transport/peer.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import { openingHeaders, openingOf } from './opening.js';
+import type { PeerEventBoard } from './peer-events.js';
+import type { PeerState } from './peer-status.js';
 
 /** What a remote node needs of the node it belongs to. */
 export interface RemoteNodeDeps {
   readonly options: ResolvedOptions;
   readonly packets: PacketHandler;
+  /** Told of what becomes of it. */
+  readonly peers: PeerEventBoard;
 }
 
 /** How long a peer may take to end its half when this node closes; GOAWAY comes after it. */
@@ -66,6 +70,19 @@ export class RemoteNode implements Candidate {
   /** The channel that this side has opened, on which the node may call us back. */
   get ownChannel(): PacketChannel | undefined {
     return this.dialled;
+  }
+
+  /** True while a connection that this side has opened stands. */
+  get isDialled(): boolean {
+    return this.session?.alive === true;
+  }
+
+  /** How it can be used now. */
+  get state(): PeerState {
+    if (this.draining) return 'draining';
+    if (this.channel !== undefined || this.session?.usable === true) return 'connected';
+    if (this.connecting !== undefined || this.dialing !== undefined) return 'connecting';
+    return this.lastError === undefined ? 'idle' : 'unreachable';
   }
 
   /** A channel that takes calls now. */
@@ -124,11 +141,11 @@ export class RemoteNode implements Candidate {
     try {
       session = await this.dial();
     } catch (error) {
-      throw this.failed(asNotSent(error));
+      throw this.attemptFailed(asNotSent(error));
     }
     const accepted = await session.open({ ...openingHeaders(options), ...headers }, options.connectTimeoutMs);
     const moved = this.identityFault(session, headerOf(accepted.headers, HEADER.nodeId));
-    if (moved !== undefined) throw this.failed(moved);
+    if (moved !== undefined) throw this.attemptFailed(moved);
     return accepted;
   }
 
@@ -170,14 +187,19 @@ export class RemoteNode implements Candidate {
       });
       channel.start();
       this.dialled = channel;
+      void channel.whenClosed.then(() => {
+        if (this.dialled === channel) this.dialled = undefined;
+      });
     } catch (error) {
       // The session may carry raw channels: it stays, unless it is what failed.
-      throw this.failed(asNotSent(error));
+      throw this.attemptFailed(asNotSent(error));
     }
     this.failures = 0;
     this.lastError = undefined;
+    const channel = this.dialled;
+    this.deps.peers.opened(channel);
     this.onChange();
-    return this.dialled;
+    return channel;
   }
 
   private dial(): Promise<Session> {
@@ -232,6 +254,13 @@ export class RemoteNode implements Candidate {
     this.draining = false;
     if (this.closed) return;
     this.failed(error);
+  }
+
+  /** An attempt to reach it has failed. */
+  private attemptFailed(error: MeshError): MeshError {
+    const { service, id: nodeId } = this.current;
+    if (!this.closed) this.deps.peers.failed({ service, nodeId, address: this.address }, error);
+    return this.failed(error);
   }
 
   /** Leaves the node alone for a while; then it is reached again in the background, as long as it is listed. */

@@ -33,7 +33,7 @@ export class UnaryRequests {
   constructor(
     private readonly deps: UnaryDeps,
     /** Told of each call, which lasts until `whenClosed`. */
-    private readonly onCall: (call: UnaryCall) => void,
+    private readonly onCall: (call: UnaryCall, origin: Origin) => void,
   ) {}
 
   /** Takes the request, or answers why not. Never throws. */
@@ -71,7 +71,7 @@ export class UnaryRequests {
       timeoutMs,
       maxFrameBytes,
     });
-    this.onCall(call);
+    this.onCall(call, origin);
     const data = await this.dataOf(stream, headers);
     const handlers = this.deps.handlers();
     call.begin(data, (inbound) => {

@@ -16,7 +16,7 @@ import {
   type MeshStatus,
 } from '../../lib/index.js';
 import { freePort } from '../support/redis-server.js';
-import { useBench, valuesOf } from './nest-fixture.js';
+import { until, useBench, valuesOf } from './nest-fixture.js';
 
 let calls = 0;
 
@@ -185,17 +185,56 @@ describe('a client of the mesh', () => {
     expect(() => client.on('connect' as 'status', () => undefined)).toThrow("there is no event 'connect'");
   });
 
-  it('goes on telling its status after close()', async () => {
+  it('goes on telling its status to subscribers after close(), which ends what on() began', async () => {
     const { client } = await service();
     const heard: MeshStatus[] = [];
-    const told: MeshStatus[] = [];
+    const told: string[] = [];
     client.on('status', (status) => told.push(status));
+    client.on('peerConnected', (peer) => told.push(`connected to ${peer.service}`));
+    client.on('peerLost', (peer) => told.push(`lost ${peer.service}`));
     client.status.subscribe((status) => heard.push(status));
     await client.call('echo', 1);
     await client.close();
+    const untilClosed = ['connected', 'connected to service', 'lost service', 'disconnected'];
+    expect(told).toEqual(untilClosed);
     await client.call('echo', 1);
-    expect(told).toEqual(['connected', 'disconnected', 'connected']);
+    expect(told).toEqual(untilClosed);
     expect(heard).toEqual(['disconnected', 'connected', 'disconnected', 'connected']);
+  });
+
+  it('tells a bound client of the peers of its service only, and takes its listeners off a node that it shares', async () => {
+    const { client, server, registry } = await service();
+    const node = client.unwrap();
+    const other = bench.keep(new MeshServer({ service: 'other', registry }));
+    await new Promise((resolve) => other.listen(resolve));
+    const told: string[] = [];
+    const shared = MeshClientProxy.over(node);
+    shared.on('peerConnected', (peer) => told.push(`any ${peer.service}`));
+    client.on('peerConnected', (peer) => told.push(`bound ${peer.service}`));
+    await shared.to('other').broadcast('note', 1);
+    expect(told).toEqual(['any other']);
+    await client.call('echo', 1);
+    expect(told).toEqual(['any other', 'any service', 'bound service']);
+    expect(shared.peers.map((peer) => peer.service).sort()).toEqual(['other', 'service']);
+    expect(client.peers).toEqual([
+      expect.objectContaining({ service: 'service', nodeId: server.nodeId, state: 'connected' }),
+    ]);
+    expect(client.to({ service: 'service', nodeId: randomUUID() }).peers).toEqual([]);
+    await shared.close();
+    server.on('peerLost', (peer) => told.push(`server lost ${peer.service}`));
+    await client.close();
+    expect(told.filter((line) => line.startsWith('any'))).toHaveLength(2);
+    await until(() => told.includes('server lost caller'), 'the server hears of its peers too');
+    expect(server.peers).toEqual([]);
+  });
+
+  it('names the events that there are when asked for another one', async () => {
+    const { client } = await service();
+    const events = 'status, peerConnected, peerUnreachable, peerDraining, peerLost';
+    expect(() => client.on('error' as 'status', () => undefined)).toThrow(
+      `there is no event 'error'; events: ${events}`,
+    );
+    expect(() => client.on('status', undefined as never)).toThrow("on('status') takes a function");
   });
 
   it('unwraps to its node, which all clients derived from it share', async () => {

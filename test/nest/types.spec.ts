@@ -15,8 +15,12 @@ import {
   MeshNode,
   MeshRecordBuilder,
   MeshServer,
+  type MeshError,
+  type MeshEvents,
+  type MeshPeer,
   type MeshRecord,
   type MeshStatus,
+  type PeerStatus,
 } from '../../lib/index.js';
 import { useBench } from './nest-fixture.js';
 
@@ -54,10 +58,36 @@ describe('the types of the client', () => {
     client.send<number, { a: string }>('sum', { a: 1 });
     // @ts-expect-error -- there is no such event
     expect(() => client.on('connect', () => undefined)).toThrow('connect');
+    // @ts-expect-error -- what a listener gets is that of its event
+    client.on('status', (status: number) => status);
+    // @ts-expect-error -- only peerUnreachable and peerLost have a reason
+    client.on('peerConnected', (peer: MeshPeer, reason: MeshError) => [peer, reason]);
     // @ts-expect-error -- the service is required
     expect(() => new MeshServer({ registry: 'memory:x' })).toThrow('service');
     // @ts-expect-error -- metadata is strings
     expect(() => new MeshRecordBuilder(1).setMetadata({ n: 1 })).toThrow('metadata.n');
+  });
+
+  it('tell listeners what their event is about', () => {
+    const registry = `memory:${randomUUID()}`;
+    const client = bench.client({ registry, to: 'service' });
+    const server = new MeshServer({ service: 'service', registry });
+    const node: MeshNode = client.unwrap();
+    for (const source of [client, server]) {
+      source.on('status', (status) => same<typeof status, MeshStatus>());
+      source.on('peerConnected', (peer) => same<typeof peer, MeshPeer>());
+      source.on('peerDraining', (peer) => same<typeof peer, MeshPeer>());
+      source.on('peerUnreachable', (_peer, error) => same<typeof error, MeshError>());
+      source.on('peerLost', (_peer, reason) => same<typeof reason, MeshError | undefined>());
+    }
+    const stop: () => void = node.on('peerLost', (peer, reason) => {
+      same<typeof peer, MeshPeer>();
+      same<typeof reason, MeshError | undefined>();
+    });
+    same<keyof MeshEvents, 'status' | 'peerConnected' | 'peerUnreachable' | 'peerDraining' | 'peerLost'>();
+    const peers: readonly PeerStatus[] = client.peers;
+    stop();
+    expect(peers).toEqual([]);
   });
 
   it('fit where Nest asks for a client, a server or a strategy', () => {
