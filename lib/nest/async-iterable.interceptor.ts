@@ -1,7 +1,7 @@
 /** Brings what async generators throw before Nest's exception filters. */
 import { Injectable, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
 import { concatMap, from, of, type Observable } from 'rxjs';
-import { isStream } from './replies.js';
+import { isStream } from './iterable-reply.js';
 
 /**
  * Handlers may return AsyncIterables without it; but errors that come out of one after the handler has returned pass by Nest's

@@ -2,7 +2,8 @@
 import { isObservable, type Observable } from 'rxjs';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { RawChannel } from '../transport/raw-channel.js';
-import { isStream, type ReplyLogger } from './replies.js';
+import { isStream } from './iterable-reply.js';
+import type { ReplyLogger } from './reply-errors.js';
 
 /** Runs a channel handler to its end: sends what it yields, and ends or closes the channel as the handler did. */
 export async function serveChannel(

@@ -3,7 +3,7 @@ import type { MessageHandler } from '@nestjs/microservices';
 import { RequestContextHost } from '@nestjs/microservices/context/request-context-host.js';
 import { isObservable } from 'rxjs';
 import type { MeshContext } from './mesh.context.js';
-import { isStream } from './replies.js';
+import { isStream } from './iterable-reply.js';
 
 /** Told of the failures. */
 export interface EventLogger {
