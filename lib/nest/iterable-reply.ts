@@ -1,7 +1,8 @@
 /** The answer of a handler that gives an AsyncIterable or a generator. */
 import { setImmediate } from 'node:timers/promises';
 import type { InboundCall } from '../transport/inbound-call.js';
-import { attempt, describe, failureOnWire, type ReplyLogger } from './reply-errors.js';
+import type { Peer } from '../transport/peer.js';
+import { attempt, describe, failUnfiltered, type Answering, type ReplyLogger } from './reply-errors.js';
 
 /** A generator that never waits would keep the process from everything else, the cancel of its caller included. */
 const BURST = 256;
@@ -15,19 +16,20 @@ export function isStream(value: unknown): value is Stream {
   return Symbol.asyncIterator in value || Object.prototype.toString.call(value) === '[object Generator]';
 }
 
-export class IterableReply {
+export class IterableReply implements Answering {
   constructor(
-    private readonly call: InboundCall,
+    readonly call: InboundCall,
+    readonly peer: Peer,
     private readonly done: () => void,
-    private readonly logger: ReplyLogger,
+    readonly logger: ReplyLogger,
   ) {}
 
   run(stream: Stream): void {
     const { call, logger } = this;
-    pump(call, stream, logger)
+    pump(this, stream)
       .then(
-        () => attempt(call, logger, () => call.complete()),
-        (error: unknown) => attempt(call, logger, () => call.fail(failureOnWire(error, logger))),
+        () => attempt(this, () => call.complete()),
+        (error: unknown) => attempt(this, () => failUnfiltered(this, error)),
       )
       .finally(this.done)
       .catch((error: unknown) => logger.error(describe(error)));
@@ -37,7 +39,8 @@ export class IterableReply {
 /**
  * Sends the values at the pace of the caller; a cancelled call ends the iterator. A value that cannot be written ends the call.
  */
-export async function pump(call: InboundCall, stream: Stream, logger: ReplyLogger): Promise<void> {
+export async function pump(answering: Answering, stream: Stream): Promise<void> {
+  const { call } = answering;
   const iterator =
     Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream[Symbol.iterator]();
   let over = false;
@@ -62,7 +65,7 @@ export async function pump(call: InboundCall, stream: Stream, logger: ReplyLogge
         over = true;
         return;
       }
-      if (!call.open || !attempt(call, logger, () => call.next(result.value))) break;
+      if (!call.open || !attempt(answering, () => call.next(result.value))) break;
       if (call.congested) await Promise.race([call.ready(), cancelled]);
       sent += 1;
       if (sent % BURST === 0) await setImmediate();

@@ -15,6 +15,7 @@ import {
   type HandlerErrorWire,
 } from './handler-error.js';
 import { MeshContext } from './mesh.context.js';
+import { callText } from './reply-errors.js';
 
 /** Nest throws an RpcException of these words when a guard says no. */
 const FORBIDDEN = 'Forbidden resource';
@@ -39,13 +40,14 @@ export class MeshExceptionFilter implements RpcExceptionFilter {
     const known = knownError(exception);
     // An event has no caller who would be told.
     if (known !== undefined && isEvent(host)) this.logger.error(exception);
-    const error = known ?? this.mask(exception);
+    const error = known ?? this.mask(exception, contextOf(host));
     return throwError(() => error);
   }
 
-  private mask(exception: unknown): HandlerErrorWire {
+  private mask(exception: unknown, context: MeshContext | undefined): HandlerErrorWire {
     const errorId = randomUUID();
-    this.logger.error(`errorId ${errorId}: ${textOf(exception)}`);
+    const which = context === undefined ? '' : `${callText(context.getPattern(), context.peer)}: `;
+    this.logger.error(`errorId ${errorId}: ${which}${textOf(exception)}`);
     const message = 'Internal server error';
     const response = { statusCode: 500, message, errorId };
     return {
@@ -115,9 +117,13 @@ function classOf(payload: unknown): { code: MeshErrorCode; httpStatus: number } 
 }
 
 function isEvent(host: ArgumentsHost): boolean {
+  return contextOf(host)?.getArgByIndex(0) instanceof EventSource;
+}
+
+/** `undefined` on another transport. */
+function contextOf(host: ArgumentsHost): MeshContext | undefined {
   const args: unknown[] = host.getArgs();
-  const context = args.find((arg) => arg instanceof MeshContext);
-  return context?.getArgByIndex(0) instanceof EventSource;
+  return args.find((arg) => arg instanceof MeshContext);
 }
 
 /** Anything can be thrown, also what cannot become a string. */

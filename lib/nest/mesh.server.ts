@@ -292,23 +292,24 @@ export class MeshServer
   };
 
   private run(call: InboundCall, handler: MessageHandler, context: MeshContext, done: () => void): void {
+    const { logger } = this;
     let result: unknown;
     try {
       result = handler(call.data, context);
     } catch (error) {
-      replyFailure(call, error, this.logger);
+      replyFailure({ call, peer: context.peer, logger }, error);
       done();
       return;
     }
     if (isPromiseLike(result)) {
       result.then(
-        (value) => reply(call, value, done, this.logger),
+        (value) => reply(call, context.peer, value, done, logger),
         (error: unknown) => {
-          replyFailure(call, error, this.logger);
+          replyFailure({ call, peer: context.peer, logger }, error);
           done();
         },
       );
-    } else reply(call, result, done, this.logger);
+    } else reply(call, context.peer, result, done, logger);
   }
 
   private handleHooked(
@@ -333,7 +334,7 @@ export class MeshServer
           return;
         }
         ended();
-        replyFailure(call, error, this.logger);
+        replyFailure({ call, peer: context.peer, logger: this.logger }, error);
       },
     );
   }

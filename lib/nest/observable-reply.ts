@@ -2,13 +2,14 @@
 import type { Observable, Observer, Subscription } from 'rxjs';
 import type { InboundCall } from '../transport/inbound-call.js';
 import { isStream, pump, type Stream } from './iterable-reply.js';
-import { attempt, errorOnWire, failureOnWire, type ReplyLogger } from './reply-errors.js';
+import type { Peer } from '../transport/peer.js';
+import { attempt, failFiltered, failUnfiltered, type Answering, type ReplyLogger } from './reply-errors.js';
 
 /**
  * A value is held until the next one, the end, or the end of the turn, so that the last value and the end share a packet
  * where they come together (every unary answer behind an interceptor).
  */
-export class ObservableReply implements Observer<unknown> {
+export class ObservableReply implements Observer<unknown>, Answering {
   private subscription: Subscription | undefined;
   private held: unknown;
   private isHeld = false;
@@ -17,9 +18,10 @@ export class ObservableReply implements Observer<unknown> {
   private tail: Promise<void> | undefined;
 
   constructor(
-    private readonly call: InboundCall,
+    readonly call: InboundCall,
+    readonly peer: Peer,
     private readonly done: () => void,
-    private readonly logger: ReplyLogger,
+    readonly logger: ReplyLogger,
   ) {}
 
   run(source: Observable<unknown>): void {
@@ -47,7 +49,7 @@ export class ObservableReply implements Observer<unknown> {
   };
 
   readonly error = (error: unknown): void => {
-    const fail = (): void => this.end(() => this.call.fail(errorOnWire(error, this.logger)));
+    const fail = (): void => this.end(() => failFiltered(this, error));
     if (this.tail !== undefined) this.after(fail);
     else {
       this.flush();
@@ -68,12 +70,12 @@ export class ObservableReply implements Observer<unknown> {
     this.tail = (this.tail ?? Promise.resolve()).then(step).catch((error: unknown) => {
       if (this.finished) return;
       this.subscription?.unsubscribe();
-      this.end(() => this.call.fail(failureOnWire(error, this.logger)));
+      this.end(() => failUnfiltered(this, error));
     });
   }
 
   private async unroll(stream: Stream): Promise<void> {
-    await pump(this.call, stream, this.logger);
+    await pump(this, stream);
     if (!this.call.open) this.stop();
   }
 
@@ -85,7 +87,7 @@ export class ObservableReply implements Observer<unknown> {
 
   private send(value: unknown): void {
     if (this.finished) return;
-    if (!attempt(this.call, this.logger, () => this.call.next(value))) this.stop();
+    if (!attempt(this, () => this.call.next(value))) this.stop();
   }
 
   private stop(): void {
@@ -95,7 +97,7 @@ export class ObservableReply implements Observer<unknown> {
 
   private end(step: () => void): void {
     if (this.finished) return;
-    attempt(this.call, this.logger, step);
+    attempt(this, step);
     this.finish();
   }
 

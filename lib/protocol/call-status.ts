@@ -1,4 +1,5 @@
 /** How a call stream ended, as its trailers say it. */
+import { tagError } from './error-id.js';
 import { TRAILER, headerOf, type HeaderBlock } from './headers.js';
 import { MeshError } from './mesh-error.js';
 
@@ -8,13 +9,14 @@ const MAX_ERROR_BYTES = 16 * 1024;
 /** The trailers of a call that ended well. */
 export const OK_TRAILERS: Readonly<Record<string, string>> = { [TRAILER.status]: 'OK' };
 
-/** The trailers for `err`, which is what a response packet would carry. Never throws. */
-export function errorTrailers(err: unknown): Record<string, string> {
+/** The trailers for `err` and `errorId`, which are what a response packet would carry. Never throws. */
+export function errorTrailers(err: unknown, errorId?: string): Record<string, string> {
   const json = asciiJson(err);
   const fits = json !== undefined && json.length <= MAX_ERROR_BYTES;
   return {
     [TRAILER.status]: MeshError.fromWire(err)?.code ?? 'UNKNOWN',
     [TRAILER.error]: fits ? json : '{"status":"error","message":"Internal server error"}',
+    ...(errorId === undefined ? {} : { [TRAILER.errorId]: errorId }),
   };
 }
 
@@ -29,6 +31,7 @@ export function readTrailers(trailers: HeaderBlock | undefined): { readonly err:
   if (json === undefined) return { err: new MeshError('UNKNOWN', `the call ended with status ${status}`) };
   try {
     const err: unknown = JSON.parse(json);
+    tagError(err, headerOf(trailers, TRAILER.errorId));
     return { err: MeshError.fromWire(err) ?? err };
   } catch (cause) {
     return {

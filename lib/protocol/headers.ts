@@ -30,6 +30,8 @@ export const TRAILER = {
   status: 'mesh-status',
   /** The error as in a response packet: JSON, ASCII only. */
   error: 'mesh-error',
+  /** Names the line of the callee's log that tells what the error hides. */
+  errorId: 'mesh-error-id',
 } as const;
 
 const OWN_HEADERS: ReadonlySet<string> = new Set([

@@ -30,6 +30,8 @@ export interface ResponsePacket {
   response?: unknown;
   err?: unknown;
   isDisposed?: boolean;
+  /** Beside an `err` that hides what was thrown: names the line of the callee's log that tells it. */
+  errorId?: string;
   /** `'error'` beside an `err`, as Nest's transports write it. */
   status?: string;
 }

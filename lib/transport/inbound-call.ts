@@ -103,10 +103,15 @@ export class InboundCall {
     this.settle('answered');
   }
 
-  /** The end with an error, as it goes on the wire. Throws when it cannot be serialized; the call is then still open. */
-  fail(err: unknown): void {
+  /**
+   * The end with an error, as it goes on the wire; `errorId` names the line of the log that tells what `err` hides. Throws when
+   * it cannot be serialized; the call is then still open.
+   */
+  fail(err: unknown, errorId?: string): void {
     if (!this.open) return;
-    this.carrier.reply({ id: this.id, err, isDisposed: true, status: 'error' });
+    const packet: ResponsePacket = { id: this.id, err, isDisposed: true, status: 'error' };
+    if (errorId !== undefined) packet.errorId = errorId;
+    this.carrier.reply(packet);
     this.settle('answered');
   }
 

@@ -5,12 +5,14 @@ import { MeshError } from '../protocol/mesh-error.js';
 import type { PacketId, RequestPacket, ResponsePacket } from '../protocol/packet.js';
 import type { FrameStream } from './frame-stream.js';
 import { cancelledByCaller, InboundCall, type ReplyCarrier } from './inbound-call.js';
+import type { Peer } from './peer.js';
 
 /** What the calls need of their channel. */
 export interface InboundCallsHost {
   readonly frames: FrameStream;
   readonly codec: Codec;
   readonly limits: WireLimits;
+  readonly peer: Peer;
   /** A call has come that nothing refuses. */
   dispatch(call: InboundCall): void;
   /** A call has ended. */
@@ -38,7 +40,8 @@ export class InboundCalls implements ReplyCarrier {
   }
 
   reply(packet: ResponsePacket): void {
-    const { frames, codec } = this.host;
+    const { frames, codec, peer } = this.host;
+    if (packet.errorId !== undefined && peer.plain) delete packet.errorId;
     frames.send(codec.encode(packet));
   }
 

@@ -1,5 +1,6 @@
 /** The calls that this node makes on one packet channel: their ids, their requests and the way back of their answers. */
 import type { Codec } from '../protocol/codec.js';
+import { tagError } from '../protocol/error-id.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { CancelPacket, PacketId, RequestPacket, ResponsePacket } from '../protocol/packet.js';
 import type { FrameStream } from './frame-stream.js';
@@ -74,9 +75,13 @@ export class OutboundCalls implements CallCarrier {
   onResponse(packet: ResponsePacket): void {
     const call = this.calls.get(packet.id);
     if (call !== undefined) {
-      const own = packet.err === undefined ? undefined : MeshError.fromWire(packet.err);
-      if (own === undefined) call.receive(packet);
-      else call.fail(own);
+      const { err } = packet;
+      const own = err === undefined ? undefined : MeshError.fromWire(err);
+      if (own !== undefined) call.fail(own);
+      else {
+        if (err !== undefined) tagError(err, packet.errorId);
+        call.receive(packet);
+      }
       return;
     }
     // Late answers of calls that were cancelled are expected; ids that were never given out are not.

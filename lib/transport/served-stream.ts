@@ -73,7 +73,7 @@ export class ServedStream implements ReplyCarrier {
   }
 
   reply(packet: ResponsePacket): void {
-    if (packet.err !== undefined) this.frames.finish(errorTrailers(packet.err));
+    if (packet.err !== undefined) this.frames.finish(errorTrailers(packet.err, packet.errorId));
     else {
       // An item that is undefined has no packet to say so here: JSON's nearest word is null.
       if (packet.response !== undefined) this.frames.send(this.codec.encode(packet.response));

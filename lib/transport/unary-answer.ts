@@ -18,23 +18,27 @@ export interface UnaryError {
 /** The `err` by which a service says that no handler has the route: the words of Nest, which cannot be imported here. */
 const NO_HANDLER = 'There is no matching message handler defined in the remote service.';
 
-/** What the `err` of a response packet is in an answer. */
-export function unaryErrorOf(err: unknown): UnaryError {
+/** What the `err` and the `errorId` of a response packet are in an answer. */
+export function unaryErrorOf(err: unknown, errorId?: string): UnaryError {
   const fault = MeshError.is(err) ? err : MeshError.fromWire(err);
   if (fault !== undefined) {
     const { code, rawMessage: message, details } = fault;
     return details === undefined ? { code, message } : { code, message, details };
   }
   if (err === NO_HANDLER) return { code: 'NOT_FOUND', message: NO_HANDLER };
-  return { code: 'UNKNOWN', message: messageOf(err), details: err };
+  return {
+    code: 'UNKNOWN',
+    message: messageOf(err),
+    details: errorId === undefined ? err : withId(err, errorId),
+  };
 }
 
 /**
  * Answers with an error in the status of its code. Throws when `err` is no JSON; nothing is answered then. Does nothing when
  * the stream is answered or gone.
  */
-export function answerError(stream: ServerHttp2Stream, err: unknown): void {
-  const error = unaryErrorOf(err);
+export function answerError(stream: ServerHttp2Stream, err: unknown, errorId?: string): void {
+  const error = unaryErrorOf(err, errorId);
   answer(stream, HTTP_STATUS_OF_ERROR_CODE[error.code], JSON.stringify({ error }));
 }
 
@@ -61,6 +65,10 @@ export function answer(stream: ServerHttp2Stream, status: number, json?: FramePa
 /** Node has known `headRequest` since HTTP/2 came; its types do not. */
 function asksForHead(stream: ServerHttp2Stream): boolean {
   return (stream as ServerHttp2Stream & { readonly headRequest?: boolean }).headRequest === true;
+}
+
+function withId(err: unknown, errorId: string): unknown {
+  return typeof err === 'object' && err !== null && !Array.isArray(err) ? { ...err, errorId } : err;
 }
 
 function messageOf(err: unknown): string {

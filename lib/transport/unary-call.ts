@@ -68,7 +68,7 @@ export class UnaryCall implements ReplyCarrier {
   reply(packet: ResponsePacket): void {
     const { stream, held } = this;
     if (packet.err !== undefined) {
-      answerError(stream, packet.err);
+      answerError(stream, packet.err, packet.errorId);
       return;
     }
     // The end of several values brings no response of its own, unlike the answer `undefined`.

@@ -16,6 +16,8 @@ import { useBench } from './nest-fixture.js';
 import { WirePeer } from './wire-peer.js';
 
 const MASKED = { status: 'error', message: 'Internal server error' };
+/** What stands beside a masked error in its packet. */
+const MASKED_ID = { errorId: expect.any(String) };
 
 class OwnRpcException extends RpcException {}
 
@@ -175,7 +177,7 @@ describe('the error of a handler', () => {
   it.each(KNOWN)('%s arrives as on the other transports, however it was thrown', async (what, err) => {
     const { server } = await service();
     const peer = bench.keep(await WirePeer.open(server));
-    const last = { err, isDisposed: true, status: 'error' };
+    const last = { err, isDisposed: true, status: 'error', ...(err === MASKED ? MASKED_ID : {}) };
     await expect(peer.answerTo(1, 'sync', what)).resolves.toEqual([last]);
     await expect(peer.answerTo(2, 'async', what)).resolves.toEqual([last]);
     await expect(peer.answerTo(3, 'observable', what)).resolves.toEqual([last]);
@@ -265,7 +267,7 @@ describe('the error of a handler', () => {
     async (what) => {
       const { server, logs } = await service();
       const peer = bench.keep(await WirePeer.open(server));
-      const last = { err: MASKED, isDisposed: true, status: 'error' };
+      const last = { err: MASKED, isDisposed: true, status: 'error', ...MASKED_ID };
       await expect(peer.answerTo(1, 'unserializable', what)).resolves.toEqual([last]);
       await expect(peer.answerTo(2, 'unserializable-midway', what)).resolves.toEqual([{ response: 1 }, last]);
       await expect(peer.answerTo(3, 'unserializable-generator', what)).resolves.toEqual([
