@@ -81,6 +81,11 @@ class Channel(Inbox, Reader):
         self.put(value, size)
 
     def on_unreadable(self, head: bytes, error: MeshError) -> None:
+        if error.code == "RESOURCE_EXHAUSTED":
+            # A value that is missing from a stream of values is a loss, which the reader must see.
+            error.delivery = "unknown"
+            self.abort(error)
+            return
         self._stream.warn(error.code, f"channel {self.name!r} with {self.peer.service}: {error.message}")
 
     def on_end(self, error: Optional[MeshError]) -> None:

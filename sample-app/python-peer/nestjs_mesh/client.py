@@ -7,17 +7,126 @@ from typing import Any, AsyncIterator, Dict, Optional
 
 from .channel import Channel
 from .errors import MeshError
-from .handlers import DEFAULT_CHANNEL, Context
-from .headers import check_headers
+from .handlers import Context
+from .headers import DEFAULT_CHANNEL, check_headers
+from .link import Link, Target
 from .outbound_call import OutboundCall
 from .packets import check_metadata, route_of
-from .registry import NodeRecord
-from .router import Reach, Router
+from .router import Router
 
 #: Seconds.
 Timeout = Optional[float]
 Metadata = Optional[Dict[str, str]]
 DEFAULT_TIMEOUT = 30.0
+
+
+class BoundClient:
+    """What may be asked of one target: a service, or the node at the other end of a session (`ctx.client`)."""
+
+    def __init__(self, target: Target, scope: Optional[Context] = None) -> None:
+        self._target = target
+        self._scope = scope
+
+    async def call(self, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None) -> Any:
+        """The answer of one node: its last value, None when it gives none.
+
+        data -- a JSON value, or an async iterable of them: then the handler gets an async iterator
+        timeout -- seconds until the answer or its first value, waiting for the service included; default 30, 0 is none
+        Raises RpcError for what the handler threw, MeshError for what went wrong on the way.
+        """
+        last: Any = None
+        call = await self._open(pattern, data, timeout, metadata, streamed=hasattr(data, "__aiter__"))
+        try:
+            async for value in call:
+                last = value
+            return last
+        except MeshError as error:
+            raise error.at(self._target.service, None, route_of(pattern)) from None
+        finally:
+            call.close()
+
+    async def stream(
+        self, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
+    ) -> AsyncIterator[Any]:
+        """The values of the answer, one by one; closing the iterator cancels the call, a slow reader slows the handler.
+
+        The parameters are those of `call()`.
+        """
+        call = await self._open(pattern, data, timeout, metadata, streamed=True)
+        try:
+            async for value in call:
+                yield value
+        except MeshError as error:
+            raise error.at(self._target.service, None, route_of(pattern)) from None
+        finally:
+            call.close()
+
+    async def emit(self, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None) -> None:
+        """Sends an event to one node; returns when the transport has taken it."""
+        headers = self._metadata_of(metadata)
+
+        async def reach(link: Link, deadline: Optional[float]) -> None:
+            packets = await link.packets(deadline)
+            await packets.emit(pattern, data, headers)
+
+        await self._target.find(self._deadline(timeout), reach)
+
+    async def open_channel(
+        self,
+        name: Optional[str] = None,
+        *,
+        metadata: Metadata = None,
+        session_id: Optional[str] = None,
+        timeout: Timeout = None,
+    ) -> Channel:
+        """Opens a raw channel to one node; `metadata` arrives as headers."""
+        headers = check_headers(metadata)
+
+        async def reach(link: Link, deadline: Optional[float]) -> Channel:
+            session = await link.session(deadline)
+            return await session.open_channel(name or DEFAULT_CHANNEL, headers, session_id)
+
+        return await self._target.find(self._deadline(timeout), reach)
+
+    async def _open(
+        self, pattern: Any, data: Any, timeout: Timeout, metadata: Metadata, streamed: bool
+    ) -> OutboundCall:
+        """Opens a call by packets or, if `streamed` and the node knows such, on a stream of its own."""
+        until, headers = self._deadline(timeout), self._metadata_of(metadata)
+
+        async def reach(link: Link, deadline: Optional[float]) -> OutboundCall:
+            packets = await link.packets(deadline)
+            if streamed:
+                try:
+                    if not packets.peer.extended:
+                        raise MeshError("UNIMPLEMENTED", "the peer knows no call streams", delivery="refused")
+                    session = await link.session(deadline)
+                    return await session.open_call(pattern, data, until, headers)
+                except MeshError as error:
+                    if hasattr(data, "__aiter__") or error.code not in ("UNIMPLEMENTED", "UNAVAILABLE"):
+                        raise
+            return packets.open(pattern, data, until, headers)
+
+        return await self._target.find(until, reach)
+
+    def _deadline(self, timeout: Timeout) -> Optional[float]:
+        """The instant on the event loop's clock; None for a timeout of 0, which is none."""
+        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
+        if seconds < 0:
+            raise ValueError(f"timeout must be in seconds, 0 for none; got {timeout}")
+        now = asyncio.get_event_loop().time()
+        own = now + seconds if seconds else None
+        outer = self._scope.deadline if self._scope is not None else None
+        if outer is None:
+            return own
+        if outer <= now:
+            message = "the deadline of the call that this one is part of is over"
+            raise MeshError("DEADLINE_EXCEEDED", message, delivery="not-sent")
+        return outer if own is None else min(own, outer)
+
+    def _metadata_of(self, metadata: Metadata) -> Dict[str, str]:
+        own = check_metadata(metadata)
+        return own if self._scope is None else {**self._scope.metadata, **own}
 
 
 class Client:
@@ -34,59 +143,27 @@ class Client:
         """
         return Client(self._router, ctx)
 
+    def to(self, service: str) -> BoundClient:
+        """A client bound to one service."""
+        return BoundClient(self._router.target(service), self._scope)
+
     async def call(
         self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
     ) -> Any:
-        """The answer of one node of `service`: its last value, None when it gives none.
+        """The answer of one node of `service`, as `to(service).call(…)`."""
+        return await self.to(service).call(pattern, data, timeout=timeout, metadata=metadata)
 
-        data -- a JSON value, or an async iterable of them: then the handler gets an async iterator
-        timeout -- seconds for everything, waiting for the service included; default 30, 0 is none
-        Raises RpcError for what the handler threw, MeshError for what went wrong on the way.
-        """
-        deadline = self._deadline(timeout)
-        metadata, find = self._metadata_of(metadata), self._router.find
-        call: OutboundCall
-        if hasattr(data, "__aiter__"):
-            call = await find(service, deadline, self._reach_call(pattern, data, deadline, metadata))
-        else:
-            packets = await find(service, deadline, self._router.packets_to)
-            call = packets.open(pattern, data, deadline, metadata)
-        try:
-            last: Any = None
-            async for value in call:
-                last = value
-            return last
-        except MeshError as error:
-            raise error.at(service, None, route_of(pattern)) from None
-        finally:
-            call.close()
-
-    async def stream(
+    def stream(
         self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
     ) -> AsyncIterator[Any]:
-        """The values of the answer, one by one; closing the iterator cancels the call, a slow reader slows the handler.
-
-        data -- a JSON value, or an async iterable of them: then the handler gets an async iterator
-        timeout -- seconds for the whole stream; by default 30 s to find the service, and then no limit
-        """
-        wait_until, deadline = self._deadline(timeout), self._deadline(timeout, 0)
-        reach = self._reach_call(pattern, data, deadline, self._metadata_of(metadata))
-        call = await self._router.find(service, wait_until, reach)
-        try:
-            async for value in call:
-                yield value
-        except MeshError as error:
-            raise error.at(service, None, route_of(pattern)) from None
-        finally:
-            call.close()
+        """The values of the answer of one node of `service`, as `to(service).stream(…)`."""
+        return self.to(service).stream(pattern, data, timeout=timeout, metadata=metadata)
 
     async def emit(
         self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
     ) -> None:
-        """Sends an event to one node of `service`; returns when the transport has taken it."""
-        metadata = self._metadata_of(metadata)
-        packets = await self._router.find(service, self._deadline(timeout), self._router.packets_to)
-        await packets.emit(pattern, data, metadata)
+        """Sends an event to one node of `service`, as `to(service).emit(…)`."""
+        await self.to(service).emit(pattern, data, timeout=timeout, metadata=metadata)
 
     async def open_channel(
         self,
@@ -97,49 +174,6 @@ class Client:
         session_id: Optional[str] = None,
         timeout: Timeout = None,
     ) -> Channel:
-        """Opens a raw channel to one node of `service`; `metadata` arrives as headers."""
-        headers = check_headers(metadata)
-
-        async def reach(node_id: str, record: Optional[NodeRecord], deadline: Optional[float]) -> Channel:
-            session = await self._router.session_to(node_id, record, deadline)
-            return await session.open_channel(name or DEFAULT_CHANNEL, headers, session_id)
-
-        return await self._router.find(service, self._deadline(timeout), reach)
-
-    def _reach_call(
-        self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str]
-    ) -> Reach[OutboundCall]:
-        """A call stream where the node has them and we can dial it; else packets, if the input is one value."""
-
-        async def reach(node_id: str, record: Optional[NodeRecord], until: Optional[float]) -> OutboundCall:
-            packets = await self._router.packets_to(node_id, record, until)
-            try:
-                if not packets.peer.extended:
-                    raise MeshError("UNIMPLEMENTED", "the peer knows no call streams", delivery="refused")
-                session = await self._router.session_to(node_id, record, until)
-                return await session.open_call(pattern, data, deadline, metadata)
-            except MeshError as error:
-                if hasattr(data, "__aiter__") or error.code not in ("UNIMPLEMENTED", "UNAVAILABLE"):
-                    raise
-            return packets.open(pattern, data, deadline, metadata)
-
-        return reach
-
-    def _deadline(self, timeout: Timeout, default: float = DEFAULT_TIMEOUT) -> Optional[float]:
-        """The instant on the event loop's clock; None for a timeout of 0, which is none."""
-        seconds = default if timeout is None else timeout
-        if seconds < 0:
-            raise ValueError(f"timeout must be in seconds, 0 for none; got {timeout}")
-        now = asyncio.get_event_loop().time()
-        own = now + seconds if seconds else None
-        outer = self._scope.deadline if self._scope is not None else None
-        if outer is None:
-            return own
-        if outer <= now:
-            message = "the deadline of the call that this one is part of is over"
-            raise MeshError("DEADLINE_EXCEEDED", message, delivery="not-sent")
-        return outer if own is None else min(own, outer)
-
-    def _metadata_of(self, metadata: Metadata) -> Dict[str, str]:
-        own = check_metadata(metadata)
-        return own if self._scope is None else {**self._scope.metadata, **own}
+        """Opens a raw channel to one node of `service`, as `to(service).open_channel(…)`."""
+        options: Dict[str, Any] = {"metadata": metadata, "session_id": session_id, "timeout": timeout}
+        return await self.to(service).open_channel(name, **options)

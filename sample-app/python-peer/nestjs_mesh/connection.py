@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
         if size > min(limit, MAX_HEADER_BYTES):
             message = f"headers of {size} bytes are over the {limit} that {self.address} takes; send less metadata"
             raise MeshError("RESOURCE_EXHAUSTED", message, delivery="not-sent")
-        stream = Stream(self, self._h2.get_next_available_stream_id(), {})
+        stream = Stream(self, self._h2.get_next_available_stream_id())
         self.streams[stream.id] = stream
         self.send_headers(stream.id, headers)
         return stream

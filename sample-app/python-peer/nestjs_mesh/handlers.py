@@ -11,6 +11,7 @@ from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
 
 from .channel import Channel, PeerInfo
 from .errors import MASKED_ERROR, MeshError, RpcError
+from .headers import DEFAULT_CHANNEL
 from .packets import route_of
 
 log = logging.getLogger("nestjs_mesh")
@@ -18,7 +19,6 @@ log = logging.getLogger("nestjs_mesh")
 #: Takes `()`, `(data)` or `(data, ctx)`; gives a value, a coroutine or an async generator.
 Handler = Callable[..., Any]
 ChannelHandler = Callable[[Channel], Awaitable[None]]
-DEFAULT_CHANNEL = "default"
 H = TypeVar("H", bound=Handler)
 C = TypeVar("C", bound=ChannelHandler)
 

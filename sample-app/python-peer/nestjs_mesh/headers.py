@@ -6,6 +6,8 @@ import re
 from typing import Any, Dict, Optional
 from urllib.parse import quote
 
+#: The raw channel without a name.
+DEFAULT_CHANNEL = "default"
 #: Headers that are the protocol's own or HTTP's, like all that begin with x-mesh-; every further one is metadata.
 _OWN = {"x-service-name", "x-session-id", "mesh-status", "mesh-error", "mesh-error-id"}
 _OWN |= {"host", "content-type", "content-length", "te", "accept-encoding"}

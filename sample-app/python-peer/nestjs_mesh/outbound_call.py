@@ -22,12 +22,13 @@ class OutboundCall(Inbox):
         self._timer: Optional[asyncio.TimerHandle] = None
 
     def expire_at(self, deadline: Optional[float], message: str) -> None:
-        """The call fails at this instant of the event loop's clock; None is never."""
+        """The call fails at this instant of the event loop's clock unless its answer has begun; None is never."""
         if deadline is not None:
             error = MeshError("DEADLINE_EXCEEDED", message)
             self._timer = asyncio.get_event_loop().call_at(deadline, self.finish, error)
 
     def put(self, value: Any, size: int) -> None:
+        self._forget_deadline()  # it is for an answer that stays out, not for one that has begun
         if self.waiting_bytes and self.waiting_bytes + size > MAX_BUFFERED_BYTES:
             reason = f"over {MAX_BUFFERED_BYTES} bytes of responses wait to be taken"
             self.finish(MeshError("RESOURCE_EXHAUSTED", f"{reason}; take them faster"))
@@ -35,6 +36,9 @@ class OutboundCall(Inbox):
 
     def close(self) -> None:
         """The caller is done with it: what the peer has not ended yet is cancelled there."""
+        self._forget_deadline()
+        self._on_close()
+
+    def _forget_deadline(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._on_close()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any, Callable, Dict, Optional
 
+from h2.errors import ErrorCodes
+
 from .channel import Channel, PeerInfo
-from .codec import CallId
 from .errors import MeshError, NoHandlerError, error_from_wire, is_failure, unavailable
 from .handlers import Context, Handlers
 from .headers import metadata_of
 from .inbound_call import InboundCall
 from .outbound_call import OutboundCall
-from .packets import kind_of, route_of, string_metadata
+from .packets import CallId, is_event_head, kind_of, peek_id, route_of, string_metadata
 from .stream import Reader, Stream
 
 log = logging.getLogger("nestjs_mesh")
@@ -139,12 +140,18 @@ class PacketChannel(Reader):
     def on_unreadable(self, head: bytes, error: MeshError) -> None:
         """Fails the one call that it belongs to, and the channel lives on."""
         self._warn(error.code, error.message)
-        peeked = self.stream.codec.peek_id(head)
+        peeked = peek_id(head)
         if peeked is not None and peeked.is_request:
             self._reply(peeked.id, {"err": error.to_wire(), "isDisposed": True, "status": "error"})
         elif peeked is not None and peeked.id in self._outbound:
             error.delivery = "unknown"
             self._outbound[peeked.id].finish(error.at(self.peer.service, self.peer.node_id))
+        elif peeked is None and error.code == "RESOURCE_EXHAUSTED" and not (self.peer.extended and is_event_head(head)):
+            error.delivery = "unknown"
+            if self._raw is not None and self.peer.extended:
+                self._raw.on_closed(error)  # a value is missing, which its reader must see
+            else:  # whose it was cannot be told, so all that is open here ends rather than one call hanging
+                self.stream.reset(ErrorCodes.ENHANCE_YOUR_CALM, error)
 
     def on_end(self, error: Optional[MeshError]) -> None:
         self._fail_calls(unavailable(f"{self.peer.service} ended its channel before it answered", "unknown"))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import Any, Awaitable, Callable, Dict, List, Optional, Set, Tuple, TypeVar
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
 
 from .errors import MeshError, unavailable
+from .link import Reach
 from .packet_channel import PacketChannel
 from .registry import NodeRecord, Registry, check_service, stop_task
 from .service_view import ServiceView, wait_for_event
 from .session import Core, Session
+from .shared import Shared
 
 T = TypeVar("T")
-#: Reaches one node by its id and record before the deadline. The record is None when only a live channel is known.
-Reach = Callable[[str, Optional[NodeRecord], Optional[float]], Awaitable[T]]
 
 
 class Router:
@@ -28,7 +28,7 @@ class Router:
         self._views: Dict[str, ServiceView] = {}
         self._tls = tls
         self._by_node: Dict[str, List[Session]] = {}
-        self._under_way: Dict[Tuple[str, str], asyncio.Task[Any]] = {}
+        self._dialling: Shared[Session] = Shared()
         self._failed_at: Dict[str, float] = {}
         self._turn = 0
         core.on_packets = self._on_packets
@@ -39,13 +39,16 @@ class Router:
         """Ends all looking and connecting, then every connection."""
         for view in self._views.values():
             await stop_task(view.task)
-        for task in self._under_way.values():
-            task.cancel()
+        self._dialling.cancel()
         await asyncio.gather(*(session.connection.close() for session in list(self.sessions)))
+
+    def target(self, service: str) -> ServiceTarget:
+        """The nodes of a service; ValueError when that is no name of one."""
+        return ServiceTarget(check_service(service), self)
 
     async def find(self, service: str, deadline: Optional[float], reach: Reach[T]) -> T:
         """Tries the nodes of a service in turn until one is reached or the deadline passes."""
-        if check_service(service) not in self._views:
+        if service not in self._views:
             self._views[service] = ServiceView(service, self._registry)
         view = self._views[service]
         failures: Dict[str, MeshError] = {}
@@ -54,7 +57,7 @@ class Router:
             for node_id, record in self._candidates(view):
                 address = f"{record.host}:{record.port}" if record else f"node {node_id}"
                 try:
-                    return await reach(node_id, record, deadline)
+                    return await reach(NodeLink(self, node_id, record), deadline)
                 except asyncio.TimeoutError:
                     failures.setdefault(address, unavailable("not connected within the call's timeout", "not-sent"))
                 except MeshError as error:
@@ -69,33 +72,20 @@ class Router:
             pause = min(pause * 2, 1.0)
         raise _not_found(view, failures)
 
-    async def packets_to(self, node_id: str, record: Optional[NodeRecord], deadline: Optional[float]) -> PacketChannel:
-        """The packet channel to a node: a live one, whoever opened it, or a new one."""
-        for session in self._by_node.get(node_id, ()):
-            packets = session.usable_packets
-            if packets is not None:
-                return packets
+    def sessions_with(self, node_id: str) -> List[Session]:
+        """The sessions with a node, whoever dialled."""
+        return self._by_node.get(node_id, [])
 
-        async def open_packets() -> PacketChannel:
-            return await (await self.session_to(node_id, record, None)).open_packets()
+    async def dial(self, record: NodeRecord, deadline: Optional[float]) -> Session:
+        """A session that this side dials."""
 
-        return await self._shared(("packets", node_id), open_packets, deadline)
-
-    async def session_to(self, node_id: str, record: Optional[NodeRecord], deadline: Optional[float]) -> Session:
-        """A session on which this side can open streams: it has dialled."""
-        for session in self._by_node.get(node_id, ()):
-            if session.record is not None and not session.connection.going:
-                return session
-        if record is None:
-            raise unavailable("its address is not known", "not-sent")
-
-        async def dial(record: NodeRecord = record) -> Session:
+        async def dial() -> Session:
             session = await Session.dial(self._core, record, self._tls)
             self.sessions.add(session)
-            self._by_node.setdefault(node_id, []).append(session)
+            self._by_node.setdefault(record.id, []).append(session)
             return session
 
-        return await self._shared(("session", node_id), dial, deadline)
+        return await self._dialling.get(record.id, dial, deadline)
 
     def _candidates(self, view: ServiceView) -> List[Tuple[str, Optional[NodeRecord]]]:
         """All nodes, each call beginning with the next one; those that just failed come last."""
@@ -116,27 +106,6 @@ class Router:
             ordered.sort(key=lambda item: self._failed_at.get(item[0], 0.0) > recent)
         return ordered
 
-    async def _shared(self, key: Tuple[str, str], start: Callable[[], Awaitable[T]], deadline: Optional[float]) -> T:
-        """What several callers want at once is done once; each waits for it until its own deadline (TimeoutError)."""
-        task = self._under_way.get(key)
-        if task is None:
-            task = self._under_way[key] = asyncio.ensure_future(start())
-
-            def done(finished: asyncio.Task[Any]) -> None:
-                del self._under_way[key]
-                if not finished.cancelled():
-                    finished.exception()  # those who waited may all have gone
-
-            task.add_done_callback(done)
-        left = None if deadline is None else max(0.0, deadline - asyncio.get_event_loop().time())
-        await asyncio.wait({task}, timeout=left)
-        if not task.done():
-            raise asyncio.TimeoutError
-        if task.cancelled():
-            raise unavailable("this peer is closing", "not-sent")
-        result: T = task.result()
-        return result
-
     def _on_packets(self, session: Session) -> None:
         peer = session.peer
         if peer is not None and peer.node_id is not None:
@@ -153,6 +122,39 @@ class Router:
             if not self._by_node[node_id]:
                 del self._by_node[node_id]
                 self._failed_at.pop(node_id, None)
+
+
+class ServiceTarget(NamedTuple):
+    """The nodes of a service, as the target of calls."""
+
+    service: str
+    router: Router
+
+    async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
+        return await self.router.find(self.service, deadline, reach)
+
+
+class NodeLink(NamedTuple):
+    """The way to one node of the registry; `record` is None when only a live channel is known."""
+
+    router: Router
+    node_id: str
+    record: Optional[NodeRecord]
+
+    async def packets(self, deadline: Optional[float]) -> PacketChannel:
+        for session in self.router.sessions_with(self.node_id):
+            packets = session.usable_packets
+            if packets is not None:
+                return packets
+        return await (await self.session(deadline)).packets(deadline)
+
+    async def session(self, deadline: Optional[float]) -> Session:
+        for session in self.router.sessions_with(self.node_id):
+            if session.record is not None and not session.connection.going:
+                return session
+        if self.record is None:
+            raise unavailable("its address is not known", "not-sent")
+        return await self.router.dial(self.record, deadline)
 
 
 def _not_found(view: ServiceView, failures: Dict[str, MeshError]) -> MeshError:

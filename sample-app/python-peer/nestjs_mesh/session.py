@@ -14,14 +14,14 @@ from h2.errors import ErrorCodes
 
 from .call_stream import CallingStream, ServedStream
 from .channel import Channel, PeerInfo
-from .codec import CODEC_HEADER, agreed_codec
 from .connection import CONNECT_TIMEOUT, Connection, dial
 from .errors import MeshError, unavailable
-from .handlers import DEFAULT_CHANNEL, ChannelHandler, Handlers
-from .headers import encode_component, metadata_of
+from .handlers import ChannelHandler, Handlers
+from .headers import DEFAULT_CHANNEL, encode_component, metadata_of
 from .packet_channel import PacketChannel
 from .packets import route_of
 from .registry import NodeRecord
+from .shared import Shared
 from .stream import HeaderList, Reader, Stream
 
 log = logging.getLogger("nestjs_mesh")
@@ -40,8 +40,6 @@ class Core:
     node_id: str
     handlers: Handlers
     max_frame_bytes: int
-    #: The codec that is offered on the channels that this node opens.
-    codec: str = "json"
     #: Called when a node has opened its packet channel to this one, and when a session is over.
     on_packets: Callable[[Session], None] = lambda session: None
     on_closed: Callable[[Session], None] = lambda session: None
@@ -64,6 +62,7 @@ class Session:
         self.record = record
         self.peer: Optional[PeerInfo] = None
         self.packet_channels: List[PacketChannel] = []
+        self._opening: Shared[PacketChannel] = Shared()
         on_request = None if record is not None else self._on_request
         self.connection = Connection(core.max_frame_bytes, on_request, self._on_going, lambda: core.on_closed(self))
 
@@ -97,9 +96,16 @@ class Session:
 
     # --- channels that this side opens ---
 
-    async def open_packets(self) -> PacketChannel:
-        """Opens the packet channel."""
-        return await self._open([], self._packet_channel)
+    async def packets(self, deadline: Optional[float]) -> PacketChannel:
+        """A packet channel that takes new calls; asyncio.TimeoutError at the deadline."""
+        packets = self.usable_packets
+        if packets is not None:
+            return packets
+
+        async def open_packets() -> PacketChannel:
+            return await self._open([], self._packet_channel)
+
+        return await self._opening.get("packets", open_packets, deadline)
 
     async def open_channel(self, name: str, metadata: Dict[str, str], session_id: Optional[str]) -> Channel:
         """Opens a raw channel."""
@@ -140,16 +146,12 @@ class Session:
         scheme = "https" if self.connection.secure else "http"
         head = [(":method", "POST"), (":scheme", scheme), (":authority", f"{record.host}:{record.port}")]
         head += [(":path", "/channel"), ("x-service-name", self.core.service), *self.core.identity(), *headers]
-        if self.core.codec != "json":
-            head.append((CODEC_HEADER, self.core.codec))
         stream = self.connection.open_stream(head)
         opened: List[R] = []
 
         def on_answer() -> None:
             if stream.headers.get(":status") == "200" and stream.headers.get("x-mesh-node-id") in (None, record.id):
                 self.peer = PeerInfo(record.service, record.id, address, "x-mesh-version" in stream.headers)
-                if self.core.codec != "json":
-                    stream.codec, _ = agreed_codec(stream.headers)
                 stream.reader = reader(stream, self.peer)
                 opened.append(stream.reader)
 
@@ -198,8 +200,7 @@ class Session:
         else:
             extended = "x-mesh-version" in headers
             self.peer = PeerInfo(service, headers.get("x-mesh-node-id"), self.connection.address, extended)
-            stream.codec, agreed = agreed_codec(headers)
-            stream.respond(200, [*core.identity(), *agreed])
+            stream.respond(200, core.identity())
             self._accept(stream, self.peer, name)
 
     def _accept(self, stream: Stream, peer: PeerInfo, name: Optional[str]) -> None:

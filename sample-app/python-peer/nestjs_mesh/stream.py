@@ -1,4 +1,4 @@
-"""One HTTP/2 stream as a stream of messages in frames, with flow control both ways."""
+"""One HTTP/2 stream as a stream of JSON messages in frames, with flow control both ways."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import h2.connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
-from .codec import JSON, too_large
 from .errors import MeshError, unavailable
 from .frames import HEADER_BYTES, PEEK_BYTES, FrameDecoder, FramingError, Oversized, encode_frame
+from .packets import decode_json, encode_json, too_large
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -38,7 +38,7 @@ class Reader:
         """A message, of `size` bytes; `stream.hold()` keeps their flow-control credit back."""
 
     def on_unreadable(self, head: bytes, error: MeshError) -> None:
-        """A message that cannot be read, or is too large; `head` is how it begins."""
+        """A message that is no JSON, or too large; `head` is how it begins."""
 
     def on_end(self, error: Optional[MeshError]) -> None:
         """The other side has ended its half, inside a message when there is an error."""
@@ -50,12 +50,12 @@ class Reader:
 class Stream:
     """One HTTP/2 stream. Until it has a `reader`, what arrives is ignored."""
 
-    def __init__(self, connection: Connection, stream_id: int, headers: Dict[str, str]) -> None:
+    def __init__(self, connection: Connection, stream_id: int = 0, headers: Optional[Dict[str, str]] = None) -> None:
         self.connection = connection
+        #: 0 while the other side is only asked to open it: what is written waits.
         self.id = stream_id
         #: What the other side sent: the request's headers, or the answer's once there.
-        self.headers = headers
-        self.codec = JSON
+        self.headers = headers or {}
         self.answered: asyncio.Future[None] = connection.loop.create_future()
         #: Called with the answer's head before any of its body, to set the reader.
         self.on_answer: Callable[[], None] = lambda: None
@@ -63,6 +63,8 @@ class Stream:
         self.closed = False
         self.remote_ended = False
         self.ending = False
+        #: True once bytes of messages were handed to HTTP/2.
+        self.sent = False
         #: What the other side said after its last message.
         self.trailers: Dict[str, str] = {}
         self._local_ended = False
@@ -99,16 +101,21 @@ class Stream:
         except ProtocolError:
             pass  # reset already: the event that says so comes next
 
+    def encode(self, value: Any, what: str) -> bytes:
+        """A message, called `what` in errors, as the payload of a frame. Raises MeshError when it cannot be one."""
+        return encode_json(value, self.connection.max_frame_bytes, what)
+
     def send(self, value: Any, what: str) -> None:
         """Queues a message, called `what` in errors. Raises MeshError when it cannot be sent."""
-        self.write(encode_frame(self.codec.encode(value, self.connection.max_frame_bytes, what)))
+        self.write(encode_frame(self.encode(value, what)))
 
     def write(self, data: bytes) -> None:
         """Queues bytes, to leave together with all else that is written in this turn."""
         if not self.writable:
             raise unavailable(f"the channel to {self.connection.address} is closed", "not-sent")
+        behind = self.pending_bytes > 0  # one message alone may be larger, where its limit was raised
         self._pending += data
-        if self.pending_bytes > MAX_PENDING_BYTES:
+        if behind and self.pending_bytes > MAX_PENDING_BYTES:
             reason = f"the peer at {self.connection.address} left over {MAX_PENDING_BYTES} bytes unread"
             log.warning("%s; its channel is closed", reason)
             self.reset(ErrorCodes.ENHANCE_YOUR_CALM, MeshError("RESOURCE_EXHAUSTED", reason))
@@ -134,8 +141,24 @@ class Stream:
     def reset(self, code: int, error: Optional[MeshError] = None) -> None:
         """RST_STREAM now; what was not sent yet is dropped."""
         if not self.closed:
-            self.connection.send_reset(self.id, code)
+            if self.id:
+                self.connection.send_reset(self.id, code)
             self.close(error)
+
+    def answer_within(self, seconds: float) -> None:
+        """Resets the stream unless the other side has answered by then."""
+        reason = f"{self.connection.address} did not answer /channel within {seconds:g} s"
+        timer = self.connection.loop.call_later(
+            seconds, lambda: self.reset(ErrorCodes.CANCEL, unavailable(reason, "not-sent"))
+        )
+        self.answered.add_done_callback(lambda _: timer.cancel())
+
+    def opened_by(self, request: Stream) -> None:
+        """The other side has opened the stream that it was asked for: its request is the answer to that."""
+        self.id = request.id
+        self.connection.streams[self.id] = self
+        self.on_response({**request.headers, ":status": "200"})
+        self.connection.schedule_flush()
 
     def pump(self, connection: h2.connection.H2Connection) -> int:
         """Sends the next DATA frame as far as the windows allow; returns its size, 0 when nothing more can be sent."""
@@ -146,6 +169,7 @@ class Stream:
         end = self.ending and not self._pending
         if data or end:
             connection.send_data(self.id, data, end_stream=end and not self._own_trailers)
+            self.sent = self.sent or bool(data)
         if end and self._own_trailers:
             connection.send_headers(self.id, self._own_trailers, end_stream=True)
         self._local_ended = end
@@ -177,11 +201,9 @@ class Stream:
                 reader.on_unreadable(payload.head, too_large("the message", payload.length, limit, "refused"))
                 continue
             try:
-                value = self.codec.decode(payload)
+                value = decode_json(payload)
             except ValueError as error:
-                failure = MeshError(
-                    "INVALID_ARGUMENT", f"a message is not {self.codec.name}: {error}", delivery="refused"
-                )
+                failure = MeshError("INVALID_ARGUMENT", f"a message is not UTF-8 JSON: {error}", delivery="refused")
                 reader.on_unreadable(bytes(payload[:PEEK_BYTES]), failure)
                 continue
             reader.on_value(value, HEADER_BYTES + len(payload))

@@ -14,10 +14,10 @@ import h2.events
 import pytest
 
 from nestjs_mesh import Context, MeshError, Peer, RpcError
-from nestjs_mesh.codec import decode_json
 from nestjs_mesh.connection import STREAM_WINDOW_BYTES
 from nestjs_mesh.errors import NO_HANDLER
 from nestjs_mesh.frames import FrameDecoder, Oversized, encode_frame
+from nestjs_mesh.packets import decode_json
 
 from .conftest import RawClient, RedisServer, eventually, next_line, raw_client, run, script
 
@@ -140,7 +140,7 @@ def test_one_value_is_the_data_and_its_metadata_and_timeout_travel_with_it(files
             metadata = {"Trace": "ä €", "x-mesh-version": "no header"}
             answer = [value async for value in b.stream("a", "echo", {"x": 1}, timeout=5, metadata=metadata)]
             assert answer == [[{"x": 1}, metadata, "b", "echo", True]]
-            assert [value async for value in b.stream("a", "echo")] == [[None, {}, "b", "echo", False]]
+            assert [value async for value in b.stream("a", "echo", timeout=0)] == [[None, {}, "b", "echo", False]]
 
     run(test())
 
@@ -198,6 +198,24 @@ def test_giving_up_cancels_the_handler_and_closes_the_input(files: str) -> None:
             call.cancel()
             await eventually(lambda: state["cancelled"] == 2)
             await eventually(lambda: not any(s.busy for p in (a, b) for s in p._router.sessions))
+
+    run(test())
+
+
+def test_the_timeout_is_for_an_answer_that_stays_out_not_for_one_that_has_begun(files: str) -> None:
+    async def test() -> None:
+        async with pair(files) as (a, b, _state):
+
+            @a.handler("later")
+            async def later(seconds: float) -> AsyncIterator[int]:
+                for number in range(3):
+                    await asyncio.sleep(seconds)  # the limit is about time, so time must pass
+                    yield number
+
+            assert [value async for value in b.stream("a", "later", 0.2, timeout=0.4)] == [0, 1, 2]
+            assert await b.call("a", "later", 0.2, timeout=0.4) == 2
+            with pytest.raises(MeshError, match="DEADLINE_EXCEEDED"):
+                await b.stream("a", "later", 60, timeout=0.2).__anext__()
 
     run(test())
 

@@ -199,3 +199,32 @@ def test_a_handler_that_returns_early_ends_the_channel_without_losing_what_it_se
                 await channel.send("nobody reads this")
 
     run(test())
+
+
+def test_a_value_over_the_limit_breaks_the_channel_since_its_reader_must_not_miss_one(files: str) -> None:
+    async def test() -> None:
+        a = Peer("a", files, max_frame_bytes=2048)
+        ends: List[Any] = []
+
+        async def take(channel: Channel) -> None:
+            try:
+                ends.append([message async for message in channel])
+            except MeshError as error:
+                ends.append(error.code)
+
+        a.channel("take")(take)
+        a.channel()(take)
+        async with a, Peer("b", files) as b:
+            channel = await b.open_channel("a", "take")
+            await channel.send(1)
+            await channel.send("x" * 5000)
+            await eventually(lambda: ends == ["RESOURCE_EXHAUSTED"])
+            with pytest.raises(MeshError, match="UNAVAILABLE"):
+                await channel.__anext__()
+            async with raw_client(a) as client:
+                client.request(x_service_name="part1")
+                client.send('"' + "x" * 5000 + '"')
+                await eventually(lambda: client.reset_code is not None)
+                assert ends[1:] == ["RESOURCE_EXHAUSTED"]
+
+    run(test())

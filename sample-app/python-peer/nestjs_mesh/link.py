@@ -1,0 +1,36 @@
+"""The seams between who calls and who knows the way: a target is asked for, a link to one node is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Awaitable, Callable, Optional, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from .packet_channel import PacketChannel
+    from .session import Session
+
+T = TypeVar("T")
+
+
+class Link(Protocol):
+    """The way to one node. Both raise MeshError, or asyncio.TimeoutError at the deadline."""
+
+    async def packets(self, deadline: Optional[float]) -> PacketChannel:
+        """A packet channel that takes new calls: one that is open, whoever opened it, or a new one."""
+
+    async def session(self, deadline: Optional[float]) -> Session:
+        """A session on which this side can have streams."""
+
+
+#: Does what is wanted at a node before the deadline.
+Reach = Callable[[Link, Optional[float]], Awaitable[T]]
+
+
+class Target(Protocol):
+    """Where calls go: the nodes of a service, or one node."""
+
+    @property
+    def service(self) -> str:
+        """The name of the service, for errors."""
+
+    async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
+        """What `reach` gives for the first node that can be reached before the deadline; MeshError otherwise."""
