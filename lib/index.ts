@@ -34,6 +34,7 @@ export type {
   Announcement,
   RegistryStatus,
   ServiceRegistry,
+  SubscriberListener,
   Watch,
   WatchListener,
 } from './registry/registry.js';

@@ -8,7 +8,7 @@ import {
 } from '@nestjs/microservices';
 import { NO_EVENT_HANDLER, NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
 import { MeshNode } from '../node/mesh-node.js';
-import type { AnnouncedHandlers } from '../node/announced.js';
+import type { AnnouncedHandlers } from '../registry/announced.js';
 import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
 import type { MeshOptions } from '../node/mesh-options.js';
 import type { PeerStatus } from '../node/peer-status.js';

@@ -4,7 +4,7 @@ import type { InboundCall } from '../transport/inbound-call.js';
 import type { InboundEvent, Origin, PacketChannel } from '../transport/packet-channel.js';
 import type { Peer } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
-import type { AnnouncedHandlers } from './announced.js';
+import type { AnnouncedHandlers } from '../registry/announced.js';
 
 /** What is known of a raw channel when it opens. */
 export interface ChannelOpening {

@@ -9,7 +9,7 @@ import { roundRobin } from '../routing/round-robin.js';
 import { DEFAULT_BACKOFF } from '../transport/backoff.js';
 import { DEFAULT_KEEP_ALIVE } from '../transport/keep-alive.js';
 import type { MeshTlsOptions } from '../transport/tls-options.js';
-import { RESERVED_METADATA } from './announced.js';
+import { RESERVED_METADATA } from '../registry/announced.js';
 import { isLogger, isObject, OptionChecks, show } from './option-checks.js';
 import { MESH_DEFAULTS, type MeshLogger, type MeshOptions, type ResolvedOptions } from './mesh-options.js';
 

@@ -6,7 +6,7 @@ import { Listener } from '../transport/listener.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import { drain } from './drain.js';
 import type { InboundChannels } from './inbound-channels.js';
-import { withAnnounced } from './announced.js';
+import { withAnnounced } from '../registry/announced.js';
 import type { NodeHandlers } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import { closedError } from './refusals.js';

@@ -7,9 +7,10 @@ import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { MeshError } from '../protocol/mesh-error.js';
 import { FileLookout } from './file-lookout.js';
+import { FileSubscribers } from './file-subscribers.js';
 import { LeaseRegistry, type LeaseRegistryDeps } from './lease-registry.js';
 import { toWireRecord, type NodeRecord } from './node-record.js';
-import type { RecordStore, StoreListener, StoreLookout } from './record-store.js';
+import type { RecordStore, StoreListener, StoreLookout, StoreSubscribers } from './record-store.js';
 import type { ServiceRegistry } from './registry.js';
 import { withinTime } from './time-limit.js';
 import { WarnOnce } from './warn-once.js';
@@ -83,6 +84,17 @@ class FileStore implements RecordStore {
           return lookout.look();
         }),
       close: () => lookout.close(),
+    };
+  }
+
+  lookOutForSubscribers(): StoreSubscribers {
+    const subscribers = new FileSubscribers(this.directory, {
+      ...this.deps,
+      changed: () => this.listener?.hintSubscribers(),
+    });
+    return {
+      look: () => this.attempt('cannot read', () => subscribers.look()),
+      close: () => subscribers.close(),
     };
   }
 

@@ -1,6 +1,6 @@
 /** A registry made of any store of records: heartbeats, look-outs, reconnecting and status are the same for all. */
 import { MeshError } from '../protocol/mesh-error.js';
-import { Lookout } from './lookout.js';
+import { Lookout, type LookoutOwner } from './lookout.js';
 import { faultOfNodeRecord, type NodeRecord } from './node-record.js';
 import type { RecordStore } from './record-store.js';
 import type { RegistryClock } from './registry-clock.js';
@@ -10,12 +10,14 @@ import type {
   RegistryStatus,
   RegistryTimings,
   ServiceRegistry,
+  SubscriberListener,
   Watch,
   WatchListener,
 } from './registry.js';
 import { checkServiceName } from './service-name.js';
 import { StandingAnnouncement, structuredCloneOfJson } from './standing-announcement.js';
 import { StatusBoard } from './status-board.js';
+import { SubscriberLookout } from './subscriber-lookout.js';
 
 /** What a registry is made with. */
 export interface LeaseRegistryDeps {
@@ -31,6 +33,7 @@ const FIRST_REDIAL_MS = 100;
 export class LeaseRegistry implements ServiceRegistry {
   private readonly board: StatusBoard;
   private readonly lookouts = new Map<string, Lookout>();
+  private subscribers: SubscriberLookout | undefined;
   private readonly announcements = new Map<string, StandingAnnouncement | 'pending'>();
   /** Announcements whose first write is under way. */
   private readonly arrivals = new Set<Promise<Announcement>>();
@@ -94,14 +97,26 @@ export class LeaseRegistry implements ServiceRegistry {
     if (this.closing !== undefined) throw this.closedError();
     const lookout = this.lookouts.get(service) ?? this.lookOut(service);
     const watch = lookout.add(listener);
-    // A failure is on the board, and since somebody watches, the store is dialled again.
-    if (!this.open) this.connect().catch(() => undefined);
+    this.openForWatch();
+    return watch;
+  }
+
+  watchSubscribers(listener: SubscriberListener): Watch {
+    if (this.closing !== undefined) throw this.closedError();
+    this.subscribers ??= this.lookOutForSubscribers();
+    const watch = this.subscribers.add(listener);
+    this.openForWatch();
     return watch;
   }
 
   close(): Promise<void> {
     this.closing ??= this.shutDown();
     return this.closing;
+  }
+
+  /** A failure is on the board, and since somebody watches, the store is dialled again. */
+  private openForWatch(): void {
+    if (!this.open) this.connect().catch(() => undefined);
   }
 
   private async arrive(key: string, record: NodeRecord): Promise<Announcement> {
@@ -130,11 +145,12 @@ export class LeaseRegistry implements ServiceRegistry {
           else lostAtOnce = reason;
         },
         hint: (service, leftId) => this.lookouts.get(service)?.hint(leftId),
+        hintSubscribers: () => this.subscribers?.hint(),
       });
     } catch (error) {
       if (this.closing !== undefined) throw this.closedError();
       const fault = MeshError.from(error, 'UNAVAILABLE', { delivery: 'not-sent' });
-      if (this.wasOpen || this.lookouts.size > 0) this.failedToDial(fault);
+      if (this.wasOpen || this.lookouts.size > 0 || this.subscribers !== undefined) this.failedToDial(fault);
       throw fault;
     }
     if (this.closing !== undefined) throw this.closedError();
@@ -152,6 +168,7 @@ export class LeaseRegistry implements ServiceRegistry {
       if (announcement !== 'pending') announcement.beatSoon();
     }
     for (const lookout of this.lookouts.values()) lookout.hint();
+    this.subscribers?.hint();
   }
 
   private lost(reason: string): void {
@@ -181,20 +198,36 @@ export class LeaseRegistry implements ServiceRegistry {
   }
 
   private lookOut(service: string): Lookout {
-    const subject = `look ${service}`;
-    const lookout: Lookout = new Lookout(this.store.lookOut(service), {
+    const idle = (): void => {
+      this.lookouts.delete(service);
+      void lookout.close();
+    };
+    const lookout = new Lookout(this.store.lookOut(service), this.lookoutOwner(`look ${service}`, idle));
+    this.lookouts.set(service, lookout);
+    return lookout;
+  }
+
+  private lookOutForSubscribers(): SubscriberLookout {
+    const idle = (): void => {
+      this.subscribers = undefined;
+      void lookout.close();
+    };
+    const store = this.store.lookOutForSubscribers();
+    const lookout = new SubscriberLookout(store, this.lookoutOwner('subscribers', idle));
+    return lookout;
+  }
+
+  private lookoutOwner(subject: string, idle: () => void): LookoutOwner {
+    return {
       ...this.deps,
       isOpen: () => this.open,
       lookWorked: () => this.board.good(subject),
       lookFailed: (error) => this.board.fault(subject, reasonOf(error)),
       idle: () => {
-        this.lookouts.delete(service);
+        idle();
         this.board.drop(subject);
-        void lookout.close();
       },
-    });
-    this.lookouts.set(service, lookout);
-    return lookout;
+    };
   }
 
   private standingAnnouncement(key: string, record: NodeRecord): StandingAnnouncement {
@@ -225,6 +258,7 @@ export class LeaseRegistry implements ServiceRegistry {
     const announcements = [...this.announcements.values()].filter((one) => one !== 'pending');
     await Promise.all(announcements.map((announcement) => announcement.withdraw()));
     await Promise.all([...this.lookouts.values()].map((lookout) => lookout.close()));
+    await this.subscribers?.close();
     this.lookouts.clear();
     this.open = false;
     await this.store.close();

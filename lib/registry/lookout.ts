@@ -1,4 +1,5 @@
 /** Looks out for the nodes of one service on behalf of everybody in this process who watches it. */
+import { Audience } from './audience.js';
 import type { NodeRecord } from './node-record.js';
 import { applyLook, doubtStore, EMPTY_NODE_SET, listNodes, releaseNode } from './node-set.js';
 import type { StoreLookout } from './record-store.js';
@@ -11,7 +12,7 @@ export interface LookoutOwner {
   readonly timings: RegistryTimings;
   readonly logger: RegistryLogger;
   readonly clock: RegistryClock;
-  /** False while the store is away: then nothing is asked and the known nodes stay. */
+  /** False while the store is away: then nothing is asked and what is known stays. */
   isOpen(): boolean;
   lookWorked(): void;
   lookFailed(error: unknown): void;
@@ -19,16 +20,9 @@ export interface LookoutOwner {
   idle(): void;
 }
 
-interface Watcher {
-  readonly listener: WatchListener;
-  /** Resolves `Watch.ready`. */
-  readonly markReady: () => void;
-  told: readonly NodeRecord[] | undefined;
-}
-
 /** One standing look-out, shared by all watches of its service. */
 export class Lookout {
-  private readonly watchers = new Set<Watcher>();
+  private readonly watchers: Audience<readonly NodeRecord[]>;
   private readonly ticker: Ticker;
   private set = EMPTY_NODE_SET;
   private listed: readonly NodeRecord[] | undefined;
@@ -39,27 +33,18 @@ export class Lookout {
     private readonly store: StoreLookout,
     private readonly owner: LookoutOwner,
   ) {
+    this.watchers = new Audience('the nodes of a service', owner.logger);
     this.ticker = new Ticker(() => this.look(), owner.timings.heartbeatIntervalMs, owner.clock);
     // Else the first look follows the opening, by a hint.
     if (owner.isOpen()) this.ticker.soon();
   }
 
   add(listener: WatchListener): Watch {
-    let markReady: () => void = () => undefined;
-    const ready = new Promise<void>((resolve) => (markReady = resolve));
-    const watcher: Watcher = { listener, markReady, told: undefined };
-    this.watchers.add(watcher);
-    // Later, so that the caller holds its Watch before the listener is called.
-    queueMicrotask(() => this.tell(watcher));
-    return {
-      ready,
-      refresh: () => this.ticker.soon(),
-      close: () => {
-        if (!this.watchers.delete(watcher)) return;
-        watcher.markReady();
-        if (this.watchers.size === 0) this.owner.idle();
-      },
-    };
+    return this.watchers.add(
+      listener,
+      () => this.ticker.soon(),
+      () => this.owner.idle(),
+    );
   }
 
   /** The store is back, or something may have changed: looks at once. `leftId` is a node that said it left. */
@@ -71,8 +56,7 @@ export class Lookout {
   async close(): Promise<void> {
     this.closed = true;
     this.store.close();
-    for (const watcher of this.watchers) watcher.markReady();
-    this.watchers.clear();
+    this.watchers.dismiss();
     await this.ticker.stop();
   }
 
@@ -88,20 +72,9 @@ export class Lookout {
       this.set = applyLook(this.set, records, now);
       if (this.listed === undefined || this.set.nodes !== before) this.listed = listNodes(this.set);
       this.owner.lookWorked();
-      for (const watcher of this.watchers) this.tell(watcher);
+      this.watchers.tell(this.listed);
     } catch (error) {
       if (!this.closed) this.owner.lookFailed(error);
     }
-  }
-
-  private tell(watcher: Watcher): void {
-    if (this.listed === undefined || watcher.told === this.listed || !this.watchers.has(watcher)) return;
-    watcher.told = this.listed;
-    try {
-      watcher.listener(this.listed);
-    } catch (error) {
-      this.owner.logger.warn(`a listener to the nodes of a service threw: ${String(error)}`);
-    }
-    watcher.markReady();
   }
 }

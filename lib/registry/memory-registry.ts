@@ -1,7 +1,8 @@
 /** A registry in the memory of this process: for tests, with the leases and timings of the real ones. */
 import { LeaseRegistry, type LeaseRegistryDeps } from './lease-registry.js';
 import { parseNodeRecord, toRecordJson, type NodeRecord } from './node-record.js';
-import type { Look, RecordStore, StoreListener, StoreLookout } from './record-store.js';
+import { takesEvents } from './announced.js';
+import type { Look, RecordStore, StoreListener, StoreLookout, StoreSubscribers } from './record-store.js';
 import type { RegistryClock } from './registry-clock.js';
 import type { ServiceRegistry } from './registry.js';
 
@@ -47,7 +48,11 @@ class MemoryStore implements RecordStore {
     const leases = services.get(record.service) ?? new Map<string, Lease>();
     services.set(record.service, leases);
     leases.set(record.id, { json: toRecordJson(record), expiresAt: this.clock.now() + this.ttlMs });
-    if (kind === 'join') this.tellAll(record.service);
+    if (kind === 'join') {
+      this.tellAll(record.service);
+      if (takesEvents(record.metadata))
+        for (const listener of this.space().listeners) listener.hintSubscribers();
+    }
     return Promise.resolve();
   }
 
@@ -62,6 +67,10 @@ class MemoryStore implements RecordStore {
 
   lookOut(service: string): StoreLookout {
     return { look: () => Promise.resolve(this.look(service)), close: () => undefined };
+  }
+
+  lookOutForSubscribers(): StoreSubscribers {
+    return { look: () => Promise.resolve(this.subscribers()), close: () => undefined };
   }
 
   close(): Promise<void> {
@@ -83,6 +92,13 @@ class MemoryStore implements RecordStore {
       if (record !== undefined) records.push(record);
     }
     return { records, generation: '' };
+  }
+
+  private subscribers(): string[] {
+    const services = [...this.space().services.keys()];
+    return services.filter((service) =>
+      this.look(service).records.some(({ metadata }) => takesEvents(metadata)),
+    );
   }
 
   private space(): Space {

@@ -16,6 +16,8 @@ export interface RecordStore {
   remove(record: NodeRecord): Promise<void>;
   /** Begins to look out for one service; asked at each heartbeat interval and after each hint. */
   lookOut(service: string): StoreLookout;
+  /** Begins to look out for the services that take events; asked like {@link lookOut}. */
+  lookOutForSubscribers(): StoreSubscribers;
   /** Ends everything; `open` under way rejects. Never rejects itself. */
   close(): Promise<void>;
 }
@@ -26,6 +28,15 @@ export interface StoreListener {
   lost(reason: string): void;
   /** Something may have changed for the nodes of `service`; `leftId` when a node says that it left. */
   hint(service: string, leftId?: string): void;
+  /** Another service may take events. */
+  hintSubscribers(): void;
+}
+
+/** The standing question for the services that take events. */
+export interface StoreSubscribers {
+  /** At least those with a live node that announces event patterns, in any order. Rejects when the store cannot say. */
+  look(): Promise<readonly string[]>;
+  close(): void;
 }
 
 /** The standing question for the nodes of one service. */

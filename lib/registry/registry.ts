@@ -25,6 +25,9 @@ export interface Watch {
 /** Called with the whole set of live nodes of the service, only when it differs from the set before. */
 export type WatchListener = (nodes: readonly NodeRecord[]) => void;
 
+/** Called with all services that take events, sorted, only when they differ from those before; some may take none after all. */
+export type SubscriberListener = (services: readonly string[]) => void;
+
 /** Whether the last exchange with the store worked. */
 export type RegistryStatus =
   | { readonly state: 'idle' }
@@ -69,6 +72,11 @@ export interface ServiceRegistry {
   announce(record: NodeRecord): Promise<Announcement>;
   /** Starts looking out for the nodes of `service`. Works while the store is away: it then begins with an empty set. */
   watch(service: string, listener: WatchListener): Watch;
+  /**
+   * Starts looking out for the services of which a node announces event patterns, as {@link watch} does for nodes. A registry
+   * without it is as good as any other but for `publish()`.
+   */
+  watchSubscribers?(listener: SubscriberListener): Watch;
   /** Calls `listener` at each change of `status`; returns the way to stop that. */
   onStatus(listener: (status: RegistryStatus) => void): () => void;
   /** Withdraws what is still announced, ends all watches and connections. Idempotent. */

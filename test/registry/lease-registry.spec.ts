@@ -9,7 +9,11 @@ function setUp(overrides: Partial<RecordStore> = {}) {
   const clock = new ManualClock();
   const logger = rememberingLogger();
   const log: string[] = [];
-  let listener: StoreListener = { lost: () => undefined, hint: () => undefined };
+  let listener: StoreListener = {
+    lost: () => undefined,
+    hint: () => undefined,
+    hintSubscribers: () => undefined,
+  };
   const control = { up: true, listener: () => listener };
   const store: RecordStore = {
     url: 'test:store',
@@ -23,6 +27,10 @@ function setUp(overrides: Partial<RecordStore> = {}) {
     lookOut: () => ({
       look: async () => ({ records: [], generation: '' }),
       close: () => log.push('closed look'),
+    }),
+    lookOutForSubscribers: () => ({
+      look: async () => ['orders'],
+      close: () => log.push('closed subscribers'),
     }),
     close: async () => void log.push('close'),
     ...overrides,

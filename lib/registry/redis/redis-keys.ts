@@ -10,6 +10,9 @@ export const EVENTS_CHANNEL = 'mesh:events';
  */
 export const EPOCH_KEY = 'mesh:epoch';
 
+/** The sorted set of the services that take events; member: service, score: expiry in epoch milliseconds. */
+export const SUBSCRIBERS_KEY = 'mesh:subscribers';
+
 /** The record of one node: fixed by the protocol. */
 export function recordKey(service: string, id: string): string {
   return `mesh:service:${service}:${id}`;

@@ -3,6 +3,7 @@ import { MeshError } from '../../protocol/mesh-error.js';
 import { toRecordJson, toWireRecord, type NodeRecord } from '../node-record.js';
 import { EVENTS_CHANNEL, indexKey, recordKey } from './redis-keys.js';
 import { indexGraceMs, type RedisSession } from './redis-session.js';
+import { sweepSubscribers, writeSubscriber } from './redis-subscribers.js';
 
 /** What is published on `mesh:events`. */
 export interface RegistryEvent {
@@ -32,6 +33,7 @@ export class RedisLease {
     await Promise.all([
       run((redis) => redis.set(recordKey(service, id), toRecordJson(record), 'PX', timings.ttlMs)),
       run((redis) => redis.zadd(indexKey(service), clock.now() + timings.ttlMs, id)),
+      writeSubscriber(this.session, record),
       this.writes++ % SWEEP_EVERY_WRITES === 0 ? this.sweep(service) : undefined,
     ]);
     if (kind === 'join') await this.publish({ event: 'join', service, id, record: toWireRecord(record) });
@@ -53,6 +55,7 @@ export class RedisLease {
     const key = indexKey(service);
     await run((redis) => redis.zremrangebyscore(key, '-inf', clock.now() - 2 * graceMs));
     await run((redis) => redis.pexpire(key, Math.max(INDEX_TTL_MS, 10 * graceMs)));
+    await sweepSubscribers(this.session);
   }
 
   private async publish(event: RegistryEvent): Promise<void> {
@@ -77,7 +80,12 @@ export function parseRegistryEvent(message: string): RegistryEvent | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { event, service, id } = value as Record<string, unknown>;
+  const { event, service, id, record } = value as Record<string, unknown>;
   if (event !== 'join' && event !== 'leave' && event !== 'drain') return undefined;
-  return typeof service === 'string' && typeof id === 'string' ? { event, service, id } : undefined;
+  if (typeof service !== 'string' || typeof id !== 'string') return undefined;
+  return { event, service, id, ...(isObject(record) && { record }) };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

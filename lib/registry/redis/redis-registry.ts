@@ -1,8 +1,9 @@
 /** The registry `redis://…`: one link for all announcements and watches of this registry. */
 import { MeshError } from '../../protocol/mesh-error.js';
 import { LeaseRegistry, type LeaseRegistryDeps } from '../lease-registry.js';
+import { takesEvents } from '../announced.js';
 import type { NodeRecord } from '../node-record.js';
-import type { RecordStore, StoreListener, StoreLookout } from '../record-store.js';
+import type { RecordStore, StoreListener, StoreLookout, StoreSubscribers } from '../record-store.js';
 import type { ServiceRegistry } from '../registry.js';
 import { WarnOnce } from '../warn-once.js';
 import { RedisClock } from './redis-clock.js';
@@ -11,6 +12,7 @@ import { EVENTS_CHANNEL } from './redis-keys.js';
 import { parseRegistryEvent, RedisLease } from './redis-lease.js';
 import { RedisLink } from './redis-link.js';
 import type { RedisSession } from './redis-session.js';
+import { RedisSubscribers } from './redis-subscribers.js';
 import { redisTarget, type RedisSettings, type RedisTarget } from './redis-target.js';
 import { RedisWatch } from './redis-watch.js';
 
@@ -94,6 +96,10 @@ class RedisStore implements RecordStore {
     return new RedisWatch(this.session, service);
   }
 
+  lookOutForSubscribers(): StoreSubscribers {
+    return new RedisSubscribers(this.session);
+  }
+
   async close(): Promise<void> {
     this.closing.abort();
     const link = this.link;
@@ -105,5 +111,6 @@ class RedisStore implements RecordStore {
     const event = parseRegistryEvent(message);
     if (event === undefined) return;
     this.listener?.hint(event.service, event.event === 'leave' ? event.id : undefined);
+    if (takesEvents(event.record?.['metadata'])) this.listener?.hintSubscribers();
   }
 }

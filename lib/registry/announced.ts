@@ -1,5 +1,5 @@
 /** What a node says of its handlers in its record: the reserved member `mesh` of the metadata. */
-import type { NodeRecord } from '../registry/node-record.js';
+import type { NodeRecord } from './node-record.js';
 
 /** The member of a record's metadata that belongs to the mesh. */
 export const RESERVED_METADATA = 'mesh';
@@ -25,13 +25,18 @@ export function withAnnounced(
 }
 
 /** What a record says of the handlers of its node; what is not of the right shape is left out. */
-export function announcedOf({ metadata }: NodeRecord): AnnouncedHandlers {
-  const mesh = metadata[RESERVED_METADATA];
-  const { events, idempotent } = (typeof mesh === 'object' && mesh !== null ? mesh : {}) as Record<
-    string,
-    unknown
-  >;
+export function announcedOf({ metadata }: Pick<NodeRecord, 'metadata'>): AnnouncedHandlers {
+  const { events, idempotent } = membersOf(metadata[RESERVED_METADATA]);
   return { events: stringsOf(events), idempotent: stringsOf(idempotent) };
+}
+
+/** True for the metadata of a node that takes events. */
+export function takesEvents(metadata: unknown): boolean {
+  return announcedOf({ metadata: membersOf(metadata) }).events.length > 0;
+}
+
+function membersOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 function stringsOf(value: unknown): readonly string[] {
