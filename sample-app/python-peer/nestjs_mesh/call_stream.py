@@ -11,13 +11,14 @@ from urllib.parse import unquote
 from h2.errors import ErrorCodes
 
 from .channel import PeerInfo
+from .codec import encode_json
 from .errors import ERROR_CODES, NO_HANDLER, MeshError, NoHandlerError, error_from_wire, unavailable
 from .handlers import Context, Handlers
 from .headers import metadata_of
 from .inbound_call import InboundCall
 from .inbox import Inbox
 from .outbound_call import OutboundCall
-from .packets import encode_json, string_metadata
+from .packets import string_metadata
 from .stream import Reader, Stream
 
 #: A longer error is masked: header blocks have limits, and one beyond them would cost the whole connection.

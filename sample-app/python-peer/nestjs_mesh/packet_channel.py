@@ -8,12 +8,13 @@ from typing import Any, Callable, Dict, Optional
 from h2.errors import ErrorCodes
 
 from .channel import Channel, PeerInfo
+from .codec import CallId, is_event_head
 from .errors import MeshError, NoHandlerError, error_from_wire, is_failure, unavailable
 from .handlers import Context, Handlers
 from .headers import metadata_of
 from .inbound_call import InboundCall
 from .outbound_call import OutboundCall
-from .packets import CallId, is_event_head, kind_of, peek_id, route_of, string_metadata
+from .packets import kind_of, route_of, string_metadata
 from .stream import Reader, Stream
 
 log = logging.getLogger("nestjs_mesh")
@@ -140,7 +141,7 @@ class PacketChannel(Reader):
     def on_unreadable(self, head: bytes, error: MeshError) -> None:
         """Fails the one call that it belongs to, and the channel lives on."""
         self._warn(error.code, error.message)
-        peeked = peek_id(head)
+        peeked = self.stream.codec.peek_id(head)
         if peeked is not None and peeked.is_request:
             self._reply(peeked.id, {"err": error.to_wire(), "isDisposed": True, "status": "error"})
         elif peeked is not None and peeked.id in self._outbound:

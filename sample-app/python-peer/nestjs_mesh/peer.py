@@ -12,6 +12,7 @@ import uuid
 from typing import Any, Dict, List, Optional, Tuple
 
 from .client import Client
+from .codec import check_codec
 from .connection import Connection
 from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
@@ -37,6 +38,7 @@ class Peer(Handlers, Client):
     advertise -- `HOST` or `HOST:PORT` to announce instead of what is listened on
     tls -- TLS for listening and dialling; None is cleartext h2c
     metadata -- free-form, announced in the registry
+    codec -- `msgpack`, where that package is there, for the channels that this node opens to nodes which take it
     max_frame_bytes -- the largest message sent or received
     drain_timeout -- seconds that `close()` gives open calls to finish
     """
@@ -51,6 +53,7 @@ class Peer(Handlers, Client):
         advertise: Optional[str] = None,
         tls: Optional[Tls] = None,
         metadata: Optional[Dict[str, Any]] = None,
+        codec: str = "json",
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
         drain_timeout: float = 5.0,
     ) -> None:
@@ -69,7 +72,7 @@ class Peer(Handlers, Client):
         self._metadata = metadata or {}
         self._drain_timeout = drain_timeout
         self._registry = open_registry(registry)
-        self._core = Core(self.service, self.node_id, self, max_frame_bytes)
+        self._core = Core(self.service, self.node_id, self, max_frame_bytes, check_codec(codec))
         Client.__init__(self, Router(self._core, self._registry, tls.client if tls else None))
         self._server: Optional[asyncio.AbstractServer] = None
         self._announcement: Optional[Announcement] = None

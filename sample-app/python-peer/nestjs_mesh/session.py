@@ -14,6 +14,7 @@ from h2.errors import ErrorCodes
 
 from .call_stream import CallingStream, ServedStream
 from .channel import Channel, PeerInfo
+from .codec import CODEC_HEADER, agreed_codec
 from .connection import CONNECT_TIMEOUT, Connection, dial
 from .errors import MeshError, unavailable
 from .handlers import ChannelHandler, Handlers
@@ -40,6 +41,8 @@ class Core:
     node_id: str
     handlers: Handlers
     max_frame_bytes: int
+    #: The codec that is offered on the channels that this node opens.
+    codec: str = "json"
     #: Called when a node has opened its packet channel to this one, and when a session is over.
     on_packets: Callable[[Session], None] = lambda session: None
     on_closed: Callable[[Session], None] = lambda session: None
@@ -146,12 +149,16 @@ class Session:
         scheme = "https" if self.connection.secure else "http"
         head = [(":method", "POST"), (":scheme", scheme), (":authority", f"{record.host}:{record.port}")]
         head += [(":path", "/channel"), ("x-service-name", self.core.service), *self.core.identity(), *headers]
+        if self.core.codec != "json":
+            head.append((CODEC_HEADER, self.core.codec))
         stream = self.connection.open_stream(head)
         opened: List[R] = []
 
         def on_answer() -> None:
             if stream.headers.get(":status") == "200" and stream.headers.get("x-mesh-node-id") in (None, record.id):
                 self.peer = PeerInfo(record.service, record.id, address, "x-mesh-version" in stream.headers)
+                if self.core.codec != "json":
+                    stream.codec, _ = agreed_codec(stream.headers)
                 stream.reader = reader(stream, self.peer)
                 opened.append(stream.reader)
 
@@ -200,7 +207,8 @@ class Session:
         else:
             extended = "x-mesh-version" in headers
             self.peer = PeerInfo(service, headers.get("x-mesh-node-id"), self.connection.address, extended)
-            stream.respond(200, core.identity())
+            stream.codec, agreed = agreed_codec(headers)
+            stream.respond(200, [*core.identity(), *agreed])
             self._accept(stream, self.peer, name)
 
     def _accept(self, stream: Stream, peer: PeerInfo, name: Optional[str]) -> None:

@@ -1,4 +1,4 @@
-"""One HTTP/2 stream as a stream of JSON messages in frames, with flow control both ways."""
+"""One HTTP/2 stream as a stream of messages in frames, with flow control both ways."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import h2.connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
+from .codec import JSON, too_large
 from .errors import MeshError, unavailable
 from .frames import HEADER_BYTES, PEEK_BYTES, FrameDecoder, FramingError, Oversized, encode_frame
-from .packets import decode_json, encode_json, too_large
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -38,7 +38,7 @@ class Reader:
         """A message, of `size` bytes; `stream.hold()` keeps their flow-control credit back."""
 
     def on_unreadable(self, head: bytes, error: MeshError) -> None:
-        """A message that is no JSON, or too large; `head` is how it begins."""
+        """A message that cannot be read, or is too large; `head` is how it begins."""
 
     def on_end(self, error: Optional[MeshError]) -> None:
         """The other side has ended its half, inside a message when there is an error."""
@@ -56,6 +56,7 @@ class Stream:
         self.id = stream_id
         #: What the other side sent: the request's headers, or the answer's once there.
         self.headers = headers or {}
+        self.codec = JSON
         self.answered: asyncio.Future[None] = connection.loop.create_future()
         #: Called with the answer's head before any of its body, to set the reader.
         self.on_answer: Callable[[], None] = lambda: None
@@ -103,7 +104,7 @@ class Stream:
 
     def encode(self, value: Any, what: str) -> bytes:
         """A message, called `what` in errors, as the payload of a frame. Raises MeshError when it cannot be one."""
-        return encode_json(value, self.connection.max_frame_bytes, what)
+        return self.codec.encode(value, self.connection.max_frame_bytes, what)
 
     def send(self, value: Any, what: str) -> None:
         """Queues a message, called `what` in errors. Raises MeshError when it cannot be sent."""
@@ -201,9 +202,11 @@ class Stream:
                 reader.on_unreadable(payload.head, too_large("the message", payload.length, limit, "refused"))
                 continue
             try:
-                value = decode_json(payload)
+                value = self.codec.decode(payload)
             except ValueError as error:
-                failure = MeshError("INVALID_ARGUMENT", f"a message is not UTF-8 JSON: {error}", delivery="refused")
+                failure = MeshError(
+                    "INVALID_ARGUMENT", f"a message is not {self.codec.name}: {error}", delivery="refused"
+                )
                 reader.on_unreadable(bytes(payload[:PEEK_BYTES]), failure)
                 continue
             reader.on_value(value, HEADER_BYTES + len(payload))

@@ -18,8 +18,8 @@ import h2.events
 import pytest
 
 from nestjs_mesh import Peer
+from nestjs_mesh.codec import JSON
 from nestjs_mesh.frames import FrameDecoder, encode_frame
-from nestjs_mesh.packets import decode_json
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -148,6 +148,7 @@ class RawClient(asyncio.Protocol):
         self.reset_code: Optional[int] = None
         self.lost = False
         self.settled = False
+        self.codec = JSON
         self._decoder = FrameDecoder()
 
     @staticmethod
@@ -175,7 +176,7 @@ class RawClient(asyncio.Protocol):
                 if self.headers[":status"] == "200":
                     for payload in self._decoder.feed(event.data):
                         assert isinstance(payload, bytearray)
-                        self.messages.append(decode_json(payload))
+                        self.messages.append(self.codec.decode(payload))
             elif isinstance(event, h2.events.TrailersReceived):
                 self.trailers = dict(event.headers)  # type: ignore[arg-type]
             elif isinstance(event, h2.events.StreamEnded):

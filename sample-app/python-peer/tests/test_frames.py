@@ -8,9 +8,10 @@ from typing import Any, Dict, List
 
 import pytest
 
+from nestjs_mesh.codec import JSON, decode_json, encode_json
 from nestjs_mesh.errors import MeshError
 from nestjs_mesh.frames import FrameDecoder, FramingError, Oversized, encode_frame
-from nestjs_mesh.packets import decode_json, encode_json, kind_of, peek_id, route_of
+from nestjs_mesh.packets import kind_of, route_of
 
 VECTORS: Dict[str, Any] = json.loads(
     (Path(__file__).resolve().parents[3] / "test" / "vectors" / "frames.json").read_text("utf-8")
@@ -62,7 +63,7 @@ def test_a_fault_is_noticed_and_what_follows_it_still_arrives(vector: Dict[str, 
                 if isinstance(payload, Oversized):
                     faults.append("oversize")
                     assert payload.length == vector["declaredBytes"]
-                    peeked = peek_id(payload.head)
+                    peeked = JSON.peek_id(payload.head)
                     call = vector.get("call")
                     assert (peeked and {"id": peeked.id, "isRequest": peeked.is_request}) == call
                     continue

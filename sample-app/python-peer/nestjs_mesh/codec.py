@@ -1,0 +1,183 @@
+"""Values to payloads and back: JSON, which every peer speaks, and MessagePack where the package `msgpack` is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, Union
+
+from .errors import MeshError
+
+try:
+    import msgpack
+except ImportError:
+    msgpack = None
+
+#: The id of a call: unique among the sender's open calls on one channel.
+CallId = Union[str, int, float]
+MAX_ID_LENGTH = 256
+
+
+class Peeked(NamedTuple):
+    """What the first bytes of an unreadable packet say."""
+
+    id: CallId
+    is_request: bool
+
+
+class Codec(NamedTuple):
+    """How the payloads of one stream are written."""
+
+    name: str
+    #: What is written is a `(value, max_bytes, what)`; MeshError naming `what` when it cannot be, or is too large.
+    encode: Callable[[Any, int, str], bytes]
+    #: ValueError says what is wrong with a payload.
+    decode: Callable[[bytearray], Any]
+    #: The id of a packet of which only the first bytes are known; senders write it first for that reason.
+    peek_id: Callable[[bytes], Optional[Peeked]]
+
+
+def too_large(what: str, size: int, limit: int, delivery: str = "not-sent") -> MeshError:
+    """The error of a message beyond the limit."""
+    message = f"{what} has {size} bytes, over the limit of {limit}; raise max_frame_bytes (maxFrameBytes in Node)"
+    return MeshError("RESOURCE_EXHAUSTED", message, delivery=delivery)
+
+
+def _checked(payload: bytes, max_bytes: int, what: str) -> bytes:
+    if len(payload) > max_bytes:
+        raise too_large(what, len(payload), max_bytes)
+    return payload
+
+
+def _unwritable(what: str, codec: str, error: Exception) -> MeshError:
+    return MeshError("INVALID_ARGUMENT", f"{what} is not {codec}: {error}", delivery="not-sent")
+
+
+def is_call_id(value: Any) -> bool:
+    """An id is a number or a string of 1 to 256 characters."""
+    if isinstance(value, str):
+        return 0 < len(value) <= MAX_ID_LENGTH
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _peeked(call_id: Any, kind: Any) -> Optional[Peeked]:
+    if not is_call_id(call_id) or kind not in ("pattern", "event", "response", "err", "isDisposed"):
+        return None  # a doubtful head is not guessed at: that could fail a call that is well
+    return Peeked(call_id, kind in ("pattern", "event"))
+
+
+def is_event_head(head: bytes) -> bool:
+    """True for the first bytes of an event in either codec: peers of this version write `id` first, so it has none."""
+    return re.match(rb'\s*\{\s*"pattern"\s*:|[\x81-\x8f]\xa7pattern', head) is not None
+
+
+# --- JSON ---
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_ASCII = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_HEAD = re.compile(r'\s*\{\s*"id"\s*:\s*(-?\d{1,16}|"(?:[^"\\]|\\.){1,256}")\s*,\s*"(\w+)"\s*:')
+
+
+def to_json(value: Any) -> str:
+    """`value` as JSON in as few characters as it takes."""
+    return _COMPACT.encode(value)
+
+
+def encode_json(value: Any, max_bytes: int, what: str, ascii_only: bool = False) -> bytes:
+    """`value` as UTF-8 JSON; a MeshError naming `what` when it is no JSON or beyond `max_bytes`."""
+    try:
+        text = (_ASCII if ascii_only else _COMPACT).encode(value)
+        try:
+            payload = text.encode("utf-8")
+        except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8 form, but it has an escaped one
+            payload = _ASCII.encode(value).encode("ascii")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _unwritable(what, "JSON", error) from error
+    return _checked(payload, max_bytes, what)
+
+
+def decode_json(payload: Union[bytes, bytearray, memoryview]) -> Any:
+    """The value in a payload; ValueError (bad UTF-8, bad JSON, nested too deep) says what is wrong."""
+    try:
+        return _DECODER.decode(str(payload, "utf-8"))
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
+def _peek_json(head: bytes) -> Optional[Peeked]:
+    found = _HEAD.match(head.decode("utf-8", "replace"))
+    try:
+        return _peeked(json.loads(found.group(1)), found.group(2)) if found is not None else None
+    except ValueError:
+        return None
+
+
+JSON = Codec("JSON", encode_json, decode_json, _peek_json)
+
+# --- MessagePack ---
+
+#: msgpackr in Node writes JavaScript's `undefined` as this extension.
+_UNDEFINED = 0
+_SHOWS_TIME = 3  # msgpack.Timestamp as datetime
+
+
+def _pack(value: Any, max_bytes: int, what: str) -> bytes:
+    try:
+        payload: bytes = msgpack.packb(value, datetime=True)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _unwritable(what, "MessagePack", error) from error
+    return _checked(payload, max_bytes, what)
+
+
+def _extension(code: int, data: bytes) -> None:
+    if code != _UNDEFINED:
+        raise ValueError(f"the MessagePack extension {code} is not known")
+
+
+def _unpack(payload: Union[bytes, bytearray]) -> Any:
+    try:
+        return msgpack.unpackb(payload, ext_hook=_extension, timestamp=_SHOWS_TIME)
+    except (msgpack.UnpackException, MemoryError, OverflowError) as error:  # most of the first kind have no text
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def _peek_packed(head: bytes) -> Optional[Peeked]:
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(head)
+    try:
+        unpacker.read_map_header()
+        if unpacker.unpack() != "id":
+            return None
+        return _peeked(unpacker.unpack(), unpacker.unpack())
+    except (ValueError, msgpack.UnpackException):
+        return None
+
+
+#: None where the package is not there.
+MESSAGE_PACK = Codec("MessagePack", _pack, _unpack, _peek_packed) if msgpack is not None else None
+
+# --- which one ---
+
+CODEC_HEADER = "x-mesh-codec"
+
+
+def check_codec(name: Any) -> str:
+    """The name of a codec that this peer can offer; ValueError otherwise."""
+    if name not in ("json", "msgpack"):
+        raise ValueError(f"codec must be 'json' or 'msgpack'; got {name!r}")
+    if name == "msgpack" and MESSAGE_PACK is None:
+        raise ValueError("codec 'msgpack' needs the package msgpack (pip install msgpack), or use 'json'")
+    return str(name)
+
+
+def agreed_codec(headers: Dict[str, str]) -> Tuple[Codec, Tuple[Tuple[str, str], ...]]:
+    """The codec that the other side's headers ask for, where it is there, and the headers that say so to it."""
+    if MESSAGE_PACK is not None and headers.get(CODEC_HEADER) == "msgpack":
+        return MESSAGE_PACK, ((CODEC_HEADER, "msgpack"),)
+    return JSON, ()
