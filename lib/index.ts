@@ -8,6 +8,32 @@ export {
 export { MeshServer } from './nest/mesh.server.js';
 export { MeshClientProxy } from './nest/mesh.client-proxy.js';
 export type { MeshChannelOptions, MeshClientOptions } from './nest/client-options.js';
+export type {
+  AnyContract,
+  CallPatterns,
+  ChannelNameOf,
+  EventOf,
+  EventPatterns,
+  GivenOf,
+  MeshContract,
+  MeshPattern,
+  OpenedChannel,
+  RequestOf,
+  ResponseOf,
+  ServedChannel,
+  StreamPatterns,
+  UnaryPatterns,
+} from './nest/contract.js';
+export {
+  meshPatterns,
+  type MeshCallAnswer,
+  type MeshCallHandler,
+  type MeshChannelHandler,
+  type MeshEventHandler,
+  type MeshHandlerDecorator,
+  type MeshHandlers,
+  type MeshPatterns,
+} from './nest/contract-handlers.js';
 export type { MeshCallOptions, MeshCallScope } from './nest/call-options.js';
 export type { MeshHandlerExtras } from './nest/handler-extras.js';
 export { MeshChannel } from './nest/mesh.channel.js';

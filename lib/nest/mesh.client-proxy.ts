@@ -9,6 +9,21 @@ import type { ServiceTarget, Target } from '../node/target.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
+import type {
+  AnyContract,
+  CallPatterns,
+  ChannelNameOf,
+  DefaultChannel,
+  EventOf,
+  EventPatterns,
+  GivenOf,
+  MeshContract,
+  OpenedChannel,
+  ResponseOf,
+  StreamPatterns,
+  UnaryPatterns,
+  Untyped,
+} from './contract.js';
 import { emitHot } from './client-events.js';
 import {
   combined,
@@ -29,10 +44,13 @@ import {
 } from './client-binding.js';
 import type { MeshChannelOptions, MeshClientOptions } from './client-options.js';
 import { MeshChannel } from './mesh.channel.js';
+import type { MeshRecord } from './mesh.record-builder.js';
 import { checkListener, concerns, listenTo, type MeshEvents, type MeshStatus } from './mesh.status.js';
 import { NodeHolder } from './node-holder.js';
 import { publishCall } from './publish-call.js';
 import { publishStream, StreamAnswer, streamInputOf } from './streaming.js';
+
+declare const CONTRACT: unique symbol;
 
 interface Binding extends ClientBinding {
   /** The client that this one was derived from: its dispatch hook and its `serializeError` hold here as well. */
@@ -41,9 +59,12 @@ interface Binding extends ClientBinding {
 
 /**
  * `send` is cold and `emit` is hot, as on Nest's other transports. Calls end with an answer, with what the handler threw, or
- * with a `MeshError` that says whether the call may have run.
+ * with a `MeshError` that says whether the call may have run. With a contract (`MeshClientProxy<OrdersContract>`) patterns, data
+ * and answers are checked by it; without one the signatures are Nest's.
  */
-export class MeshClientProxy extends ClientProxy<MeshEvents> {
+export class MeshClientProxy<C extends MeshContract = AnyContract> extends ClientProxy<MeshEvents> {
+  /** Not there at run time: keeps clients of different contracts apart. */
+  declare readonly [CONTRACT]?: (contract: C) => C;
   private readonly binding: Binding;
   private readonly logger = new Logger('MeshClientProxy');
 
@@ -62,8 +83,11 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
 
   // --- where calls go, and how
 
-  /** The same client bound to a service, or to one node of it, or by a key to always the same node. */
-  to(target: string | ServiceTarget): MeshClientProxy {
+  /**
+   * The same client bound to a service, or to one node of it, or by a key to always the same node; with the contract of that
+   * service, when it is given: `client.to<BillingContract>('billing')`.
+   */
+  to<Other extends MeshContract = C>(target: string | ServiceTarget): MeshClientProxy<Other> {
     return this.derive({ target: serviceTarget(target) });
   }
 
@@ -71,7 +95,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
    * The same client with other options for its calls; or, given the context of the call that is being handled, for calls that are
    * part of it: they end with it, when it is cancelled and at the latest at its deadline, and carry its metadata.
    */
-  with(options: MeshCallOptions | MeshCallScope): MeshClientProxy {
+  with(options: MeshCallOptions | MeshCallScope): MeshClientProxy<C> {
     const { call } = this.binding;
     return this.derive({ call: 'getMetadata' in options ? within(call, options) : combined(call, options) });
   }
@@ -89,8 +113,13 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     return this.binding.holder.close();
   }
 
+  override send<P extends CallPatterns<C>[keyof CallPatterns<C>]>(
+    pattern: P,
+    data: GivenOf<C, P> | MeshRecord<GivenOf<C, P>>,
+  ): Observable<ResponseOf<C, P>>;
   // oxlint-disable-next-line typescript/no-explicit-any -- Nest's own signature: code that compiled with another transport must compile with this one
-  override send<TResult = any, TInput = any>(pattern: any, data: TInput): Observable<TResult> {
+  override send<TResult = any, TInput = any>(pattern: Untyped<C>, data: TInput): Observable<TResult>;
+  override send<TResult>(pattern: unknown, data: unknown): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
     return new Observable<TResult>((observer) => {
       const told = this.createObserver(observer);
@@ -106,8 +135,13 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     });
   }
 
+  override emit<P extends EventPatterns<C>[keyof EventPatterns<C>]>(
+    pattern: P,
+    data: EventOf<C, P> | MeshRecord<EventOf<C, P>>,
+  ): Observable<void>;
   // oxlint-disable-next-line typescript/no-explicit-any -- Nest's own signature: code that compiled with another transport must compile with this one
-  override emit<TResult = any, TInput = any>(pattern: any, data: TInput): Observable<TResult> {
+  override emit<TResult = any, TInput = any>(pattern: Untyped<C>, data: TInput): Observable<TResult>;
+  override emit<TResult>(pattern: unknown, data: unknown): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
     const dispatch = async (): Promise<TResult> =>
       this.dispatchEvent<TResult>(this.createPacket(pattern, data));
@@ -143,10 +177,15 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
   // --- beyond it
 
   /** A call as a Promise of its last value; `undefined` when the handler gave none. Rejects with what `send` errors with. */
-  call<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Promise<TResult> {
+  call<P extends UnaryPatterns<C>[keyof UnaryPatterns<C>]>(
+    pattern: P,
+    data: GivenOf<C, P> | MeshRecord<GivenOf<C, P>>,
+  ): Promise<ResponseOf<C, P>>;
+  call<TResult = unknown, TInput = unknown>(pattern: Untyped<C>, data: TInput): Promise<TResult>;
+  call<TResult>(pattern: unknown, data: unknown): Promise<TResult> {
     return new Promise<TResult>((resolve, reject) => {
       let last: TResult | undefined;
-      this.send<TResult, TInput>(pattern, data).subscribe({
+      this.untyped.send<TResult>(pattern, data).subscribe({
         next: (value) => {
           last = value;
         },
@@ -160,11 +199,21 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
    * The values of an answer as an AsyncIterable, read at the pace of the loop: a slow reader slows the handler, across the
    * wire. Each loop makes its own call; leaving it early cancels the call.
    */
-  stream<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): AsyncIterable<TResult> {
+  stream<P extends StreamPatterns<C>[keyof StreamPatterns<C>]>(
+    pattern: P,
+    data: GivenOf<C, P> | MeshRecord<GivenOf<C, P>>,
+  ): AsyncIterable<ResponseOf<C, P>>;
+  stream<TResult = unknown, TInput = unknown>(pattern: Untyped<C>, data: TInput): AsyncIterable<TResult>;
+  stream<TResult>(pattern: unknown, data: unknown): AsyncIterable<TResult> {
     return { [Symbol.asyncIterator]: () => this.answer<TResult>(pattern, data) };
   }
 
   /** An event for every node of the service. Resolves with the ids of the nodes that it was handed over for. */
+  broadcast<P extends EventPatterns<C>[keyof EventPatterns<C>]>(
+    pattern: P,
+    data: EventOf<C, P> | MeshRecord<EventOf<C, P>>,
+  ): Promise<string[]>;
+  broadcast(pattern: Untyped<C>, data: unknown): Promise<string[]>;
   async broadcast(pattern: unknown, data: unknown): Promise<string[]> {
     const { target } = this.binding;
     if (target === undefined || !('service' in target)) throw unbound('broadcast');
@@ -176,10 +225,15 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
    * Opens a raw channel; without a name the default one. Rejects with a `MeshError`: `NOT_FOUND` when the peer has no channel of
    * that name, `UNAVAILABLE` when no node could be reached in time.
    */
-  async channel<In = unknown, Out = unknown>(
-    name?: string,
-    options: MeshChannelOptions = {},
-  ): Promise<MeshChannel<In, Out>> {
+  channel<Name extends ChannelNameOf<C>>(
+    name: Name,
+    options?: MeshChannelOptions,
+  ): Promise<OpenedChannel<C, Name>>;
+  channel(name: DefaultChannel<C>, options?: MeshChannelOptions): Promise<OpenedChannel<C, 'default'>>;
+  channel<In = unknown, Out = unknown>(
+    ...to: Untyped<C, [name?: string, options?: MeshChannelOptions]>
+  ): Promise<MeshChannel<In, Out>>;
+  async channel<In, Out>(name?: unknown, options: MeshChannelOptions = {}): Promise<MeshChannel<In, Out>> {
     const { target } = this.binding;
     if (target === undefined) throw unbound('channel');
     if (!('service' in target)) {
@@ -190,7 +244,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     }
     const { node } = this.binding.holder;
     const { channel, opening } = await node.openChannel(target, {
-      name,
+      name: name as string | undefined,
       metadata: { ...this.binding.call.metadata, ...options.metadata },
       sessionId: options.sessionId,
       timeoutMs: remaining(this.binding.call.timeoutMs ?? node.options.timeoutMs, this.binding.call.deadline),
@@ -242,7 +296,7 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     // A peer that knows no call streams still answers by packets.
     const byPackets =
       values === undefined
-        ? (): AnswerIterator<unknown> => new AnswerIterator(this.send(pattern, data))
+        ? (): AnswerIterator<unknown> => new AnswerIterator(this.untyped.send(pattern, data))
         : undefined;
     const answer = new StreamAnswer(
       () => this.openCall(target, event, input),
@@ -269,6 +323,10 @@ export class MeshClientProxy extends ClientProxy<MeshEvents> {
     if ('service' in target) return holder.node.openCall(target, { ...event, input, signal: call.signal });
     const message = 'call streams cannot be opened over the channel of a caller yet; use client.to(service)';
     return Promise.reject(new MeshError('UNIMPLEMENTED', message, { delivery: 'refused' }));
+  }
+
+  private get untyped(): MeshClientProxy {
+    return this;
   }
 
   private get hook(): ((packet: ReadPacket) => void) | undefined {

@@ -2,6 +2,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { MessagePattern } from '@nestjs/microservices';
 import { PARAM_ARGS_METADATA } from '@nestjs/microservices/constants.js';
+import { DEFAULT_CHANNEL } from '../protocol/headers.js';
 import { MESH_TRANSPORT } from './mesh.tokens.js';
 
 /** What `@ChannelPattern` leaves in the extras of its handler. */
@@ -20,13 +21,14 @@ const ChannelParam = createParamDecorator((_: unknown, context: ExecutionContext
 );
 
 /**
- * The method takes the raw channels which peers open under `name` (without one: the default channel). Its first parameter is
+ * The method takes the raw channels which peers open under `name` (without one, or as 'default': the default channel). Its first parameter is
  * the `MeshChannel`; `@Ctx()` gives the `MeshContext`. Guards, interceptors and filters apply when the channel opens.
  * The method may return an Observable or an AsyncIterable, whose values are then sent, followed by the end of our half.
  */
 export function ChannelPattern(name?: string): MethodDecorator {
-  const extras: ChannelExtras = { meshChannel: { name } };
-  const pattern = MessagePattern({ meshChannel: name ?? '' }, MESH_TRANSPORT, { ...extras });
+  const wanted = name === DEFAULT_CHANNEL ? undefined : name;
+  const extras: ChannelExtras = { meshChannel: { name: wanted } };
+  const pattern = MessagePattern({ meshChannel: wanted ?? '' }, MESH_TRANSPORT, { ...extras });
   return (target, key, descriptor) => {
     if (!hasDecoratedParameter(target, key, 0)) ChannelParam()(target, key, 0);
     pattern(target, key, descriptor);

@@ -35,11 +35,19 @@ export class MeshRecordBuilder<Data = unknown> {
   private key: string | undefined;
   private nodeId: string | undefined;
 
-  constructor(private data?: Data) {}
+  private data: Data;
 
-  setData(data: Data): this {
-    this.data = data;
-    return this;
+  constructor(data: Data);
+  /** Without data, which {@link setData} gives. */
+  constructor(...none: undefined extends Data ? [] : never);
+  constructor(data?: Data) {
+    this.data = data as Data;
+  }
+
+  setData<Other>(data: Other): MeshRecordBuilder<Other> {
+    const other = this as unknown as MeshRecordBuilder<Other>;
+    other.data = data;
+    return other;
   }
 
   /** Strings that travel beside the data. Throws when a value is no string. */
@@ -73,7 +81,7 @@ export class MeshRecordBuilder<Data = unknown> {
     return this;
   }
 
-  build(): MeshRecord<Data | undefined> {
+  build(): MeshRecord<Data> {
     const { metadata, timeoutMs, key, nodeId } = this;
     return new MeshRecord(this.data, { metadata, timeoutMs, key, nodeId });
   }

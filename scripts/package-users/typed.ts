@@ -1,7 +1,7 @@
 /** A user who writes TypeScript: every kind of public name in one small service, compiled strictly and then run. */
 import { Controller, Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { Ctx, EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
+import { Ctx, EventPattern, Payload } from '@nestjs/microservices';
 import {
   ChannelPattern,
   InjectMeshClient,
@@ -10,23 +10,33 @@ import {
   MeshContext,
   MeshError,
   MeshModule,
+  meshPatterns,
   MeshRecordBuilder,
   MeshServer,
 } from 'nestjs-mesh';
 
+interface GreetingContract {
+  calls: { greet: { request: string; response: string } };
+  events: { seen: string };
+}
+
+const greeting = meshPatterns<GreetingContract>();
+
 @Injectable()
 class Greetings {
-  constructor(@InjectMeshClient('self') private readonly self: MeshClientProxy) {}
+  constructor(@InjectMeshClient('self') private readonly self: MeshClientProxy<GreetingContract>) {}
 
   ask(name: string): Promise<string> {
     const record = new MeshRecordBuilder(name).setMetadata({ from: 'typed' }).setTimeout(5_000).build();
-    return this.self.call<string>('greet', record);
+    // @ts-expect-error -- the contract has no such event
+    if (name === '') this.self.emit('sen', name);
+    return this.self.call('greet', record);
   }
 }
 
 @Controller()
 class GreetingController {
-  @MessagePattern('greet')
+  @greeting.call('greet')
   greet(@Payload() name: string, @Ctx() context: MeshContext): string {
     return `${name} from ${context.getMetadata()?.['from']}`;
   }
