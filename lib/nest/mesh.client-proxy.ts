@@ -6,7 +6,6 @@ import { Observable, throwError } from 'rxjs';
 import type { MeshNode, OutboundEvent } from '../node/mesh-node.js';
 import type { PeerStatus } from '../node/peer-status.js';
 import type { ServiceTarget, Target } from '../node/target.js';
-import { MeshError } from '../protocol/mesh-error.js';
 import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
 import type {
@@ -236,12 +235,6 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
   async channel<In, Out>(name?: unknown, options: MeshChannelOptions = {}): Promise<MeshChannel<In, Out>> {
     const { target } = this.binding;
     if (target === undefined) throw unbound('channel');
-    if (!('service' in target)) {
-      throw new MeshError(
-        'UNIMPLEMENTED',
-        'raw channels cannot be opened over the channel of a caller yet; use client.to(service)',
-      );
-    }
     const { node } = this.binding.holder;
     const { channel, opening } = await node.openChannel(target, {
       name: name as string | undefined,
@@ -320,9 +313,7 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
 
   private openCall(target: Target, event: OutboundEvent, input: StreamInput): Promise<CallingStream> {
     const { holder, call } = this.binding;
-    if ('service' in target) return holder.node.openCall(target, { ...event, input, signal: call.signal });
-    const message = 'call streams cannot be opened over the channel of a caller yet; use client.to(service)';
-    return Promise.reject(new MeshError('UNIMPLEMENTED', message, { delivery: 'refused' }));
+    return holder.node.openCall(target, { ...event, input, signal: call.signal });
   }
 
   private get untyped(): MeshClientProxy {

@@ -1,6 +1,7 @@
 /** What peers ask for in packets: handed to who answers it, or answered here when nobody does. */
 import type { InboundCall } from '../transport/inbound-call.js';
 import type { InboundEvent, PacketChannel, PacketHandler } from '../transport/packet-channel.js';
+import type { StreamWish } from '../transport/peer-streams.js';
 import { RawChannel } from '../transport/raw-channel.js';
 import { residualLinkOf } from '../transport/residual-link.js';
 import type { MeshError } from '../protocol/mesh-error.js';
@@ -11,6 +12,7 @@ import { answersNoCalls } from './refusals.js';
 /** What the packets mean for the node beside their handlers. */
 export interface InboundPacketsDeps {
   readonly options: ResolvedOptions;
+  onWish(wish: StreamWish, channel: PacketChannel): void;
   onDrain(channel: PacketChannel): void;
   onClosed(channel: PacketChannel, error: MeshError | undefined): void;
 }
@@ -42,6 +44,10 @@ export class InboundPackets implements PacketHandler {
       handlers.onChannel(channel, { name: undefined, peer: carrier.peer, sessionId, metadata, carrier }),
     );
     return channel;
+  }
+
+  onWish(wish: StreamWish, channel: PacketChannel): void {
+    this.deps.onWish(wish, channel);
   }
 
   onDrain(channel: PacketChannel): void {

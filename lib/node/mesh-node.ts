@@ -28,7 +28,8 @@ import { PendingCall, waitForNode } from './pending.js';
 import { closedError } from './refusals.js';
 import { resolveOptions } from './resolve-options.js';
 import { Serving } from './serving.js';
-import type { ServiceTarget, Target } from './target.js';
+import { ChannelStreams, NodeStreams, type StreamTarget } from './stream-targets.js';
+import type { Target } from './target.js';
 
 /** An event on its way. */
 export interface OutboundEvent {
@@ -75,6 +76,7 @@ export class MeshNode {
     const registry = registryOf(options);
     const packets = new InboundPackets({
       options,
+      onWish: (wish, channel) => this.inbound.onWish(wish, channel),
       onDrain: (channel) => this.onDrain(channel),
       onClosed: (channel, error) => this.onClosed(channel, error),
     });
@@ -222,13 +224,13 @@ export class MeshNode {
   }
 
   /** Opens a raw channel. Rejects with a `MeshError`: `NOT_FOUND` when the peer has no channel of that name. */
-  async openChannel(target: ServiceTarget, request: OpenChannelRequest): Promise<OpenedChannel> {
-    return this.outbound.openChannel(this.directories.of(target.service), target, request);
+  async openChannel(target: Target, request: OpenChannelRequest): Promise<OpenedChannel> {
+    return this.outbound.openChannel(this.streamsTo(target), request);
   }
 
   /** Makes a call on a stream of its own: with a stream of input, or with an answer that is read at the reader's pace. */
-  async openCall(target: ServiceTarget, request: StreamCallRequest): Promise<CallingStream> {
-    return this.outbound.openCall(this.directories.of(target.service), target, request);
+  async openCall(target: Target, request: StreamCallRequest): Promise<CallingStream> {
+    return this.outbound.openCall(this.streamsTo(target), request);
   }
 
   /** The nodes of a service that the registry lists, once it has answered. */
@@ -258,6 +260,11 @@ export class MeshNode {
     await this.directories.close();
     await this.registry.close();
     this.deadlines.clear();
+  }
+
+  private streamsTo(target: Target): StreamTarget {
+    if ('channel' in target) return new ChannelStreams(target.channel, this.options.connectTimeoutMs);
+    return new NodeStreams(this.directories.of(target.service), target);
   }
 
   /** The channel of a node that dialled us serves our own calls to it too. */

@@ -13,9 +13,9 @@ import { addressOf } from '../transport/network.js';
 import { PacketChannel, type PacketHandler } from '../transport/packet-channel.js';
 import { peerOf } from '../transport/peer.js';
 import type { ResolvedOptions } from './mesh-options.js';
-import { openingHeaders, openingOf } from './opening.js';
 import type { PeerEventBoard } from './peer-events.js';
 import type { PeerState } from './peer-status.js';
+import { identityHeaders, openingHeaders, openingOf } from './opening.js';
 
 /** What a remote node needs of the node it belongs to. */
 export interface RemoteNodeDeps {
@@ -179,10 +179,12 @@ export class RemoteNode implements Candidate {
         `the channel to ${this.current.service} (${session.address})`,
       );
       const channel = new PacketChannel(frames, {
+        ...options,
         peer,
+        session,
         dialled: true,
+        identity: identityHeaders(options),
         handler: packets,
-        limits: options.limits,
         opening: openingOf(headers),
       });
       channel.start();

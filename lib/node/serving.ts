@@ -123,14 +123,16 @@ export class Serving {
     await this.announcement?.withdraw();
     this.announcement = undefined;
     const { listener } = this;
-    if (listener === undefined) return;
-    listener.stopAccepting();
     const { channels: inbound, raw, streams } = deps.inbound;
     const dialled = deps.dialled();
+    // A node that only makes calls has nobody to tell.
+    const serves = raw.size > 0 || streams.size > 0 || dialled.some(({ servedCalls }) => servedCalls > 0);
+    if (listener === undefined && !serves) return;
+    listener?.stopAccepting();
     const { open, left, tookMs } = await drain({ inbound, raw, streams, dialled }, drainTimeoutMs);
     if (open > 0) logger.log(`drained ${open - left} of ${open} calls in ${Math.round(tookMs)} ms`);
     this.listener = undefined;
-    await listener.close();
+    await listener?.close();
   }
 
   private refuseWhenStopped(): void {

@@ -1,4 +1,5 @@
 /** A packet channel: one long-lived stream that carries all ordinary calls and events between two nodes, both ways. */
+import type { OutgoingHttpHeaders } from 'node:http2';
 import { JSON_CODEC, type Codec } from '../protocol/codec.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
@@ -10,6 +11,7 @@ import {
   type CancelPacket,
   type EventPacket,
   type Metadata,
+  type OpenPacket,
   type RequestPacket,
   type ResponsePacket,
 } from '../protocol/packet.js';
@@ -20,7 +22,11 @@ import { InboundCalls, type InboundCallsHost } from './inbound-calls.js';
 import type { OutboundCall } from './outbound-call.js';
 import { OutboundCalls, type OutboundCallsHost } from './outbound-calls.js';
 import type { Peer } from './peer.js';
+import { DialledStreams, WishedStreams, type StreamWish } from './peer-streams.js';
 import type { RawChannel } from './raw-channel.js';
+import type { Session } from './session.js';
+import type { AcceptedStream } from './stream-opening.js';
+import { MAX_TOKEN_LENGTH } from './stream-tokens.js';
 
 /** An event that a peer sent. */
 export interface InboundEvent {
@@ -48,6 +54,8 @@ export interface PacketHandler {
   onDefaultRaw(channel: PacketChannel): RawChannel | undefined;
   /** The peer wants no new requests on this channel. */
   onDrain(channel: PacketChannel): void;
+  /** The peer, which cannot open streams, wishes for one; answered by `channel.fulfil` or `channel.refuseWish`. */
+  onWish(wish: StreamWish, channel: PacketChannel): void;
   /** The peer broke a rule; said once for each kind of fault and channel. */
   onFault(message: string): void;
   /** The channel is gone, with everything that was open on it. */
@@ -58,8 +66,13 @@ export interface PacketHandler {
 export interface PacketChannelOptions {
   /** The node at the other end. */
   readonly peer: Peer;
+  readonly session: Session;
   /** True when this node opened the channel. */
   readonly dialled: boolean;
+  /** How this node says in headers who it is. */
+  readonly identity: OutgoingHttpHeaders;
+  /** How long the peer may take to answer when a further stream is opened, in ms. */
+  readonly connectTimeoutMs: number;
   readonly handler: PacketHandler;
   readonly limits: WireLimits;
   /** What the headers of the stream said beside the peer itself. */
@@ -77,6 +90,8 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
   readonly limits: WireLimits;
   readonly codec: Codec;
   private readonly handler: PacketHandler;
+  private readonly connectTimeoutMs: number;
+  private readonly streams: DialledStreams | WishedStreams;
   private readonly outbound: OutboundCalls;
   private readonly inbound: InboundCalls;
   private readonly faults = new Set<string>();
@@ -93,14 +108,19 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
 
   constructor(
     readonly frames: FrameStream,
-    { peer, dialled, handler, limits, opening, codec = JSON_CODEC }: PacketChannelOptions,
+    options: PacketChannelOptions,
   ) {
-    this.peer = peer;
-    this.dialled = dialled;
-    this.handler = handler;
-    this.limits = limits;
-    this.opening = opening;
-    this.codec = codec;
+    const { session, identity } = options;
+    this.peer = options.peer;
+    this.dialled = options.dialled;
+    this.opening = options.opening;
+    this.limits = options.limits;
+    this.codec = options.codec ?? JSON_CODEC;
+    this.handler = options.handler;
+    this.connectTimeoutMs = options.connectTimeoutMs;
+    this.streams = options.dialled
+      ? new DialledStreams(session, identity)
+      : new WishedStreams(session, identity, (wish) => frames.send(this.codec.encode(wish)));
     this.outbound = new OutboundCalls(this);
     this.inbound = new InboundCalls(this);
   }
@@ -137,6 +157,40 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     const packet: EventPacket = { pattern: this.peer.plain ? pattern : route, data };
     if (metadata !== undefined) packet.metadata = metadata;
     this.frames.send(this.codec.encode(packet));
+  }
+
+  /**
+   * Opens a further stream to the peer, on which this node is the caller, whichever side dialled. Rejects with a `MeshError`:
+   * `refused` as the peer says, `not-sent` when it did not answer within `timeoutMs`, and `UNIMPLEMENTED` when this node was
+   * dialled by a peer that knows part 1 only.
+   */
+  openStream(headers: OutgoingHttpHeaders, timeoutMs: number): Promise<AcceptedStream> {
+    if (this.closed)
+      return Promise.reject(
+        new MeshError('UNAVAILABLE', `${this.frames.name} is closed`, { delivery: 'not-sent' }),
+      );
+    if (!this.dialled && this.peer.plain) {
+      const message = 'the peer knows part 1 of the protocol only: it opens no streams for others';
+      return Promise.reject(new MeshError('UNIMPLEMENTED', message, { delivery: 'refused' }));
+    }
+    return this.streams.open(headers, timeoutMs);
+  }
+
+  /** Streams that stand, or are being opened, because the peer has wished for them. */
+  get wishedStreams(): number {
+    return this.streams instanceof DialledStreams ? this.streams.wished : 0;
+  }
+
+  /** Opens the stream of a wish; its callee is this node. Rejects with a `MeshError` when the peer no longer waits for it. */
+  fulfil(token: string): Promise<AcceptedStream> {
+    if (this.streams instanceof WishedStreams) return Promise.reject(cannotOpen());
+    return this.streams.fulfil(token, this.connectTimeoutMs);
+  }
+
+  /** Tells the peer why the stream of a wish is not opened. Rejects with a `MeshError` when it no longer waits for it. */
+  refuseWish(token: string, error: MeshError): Promise<void> {
+    if (this.streams instanceof WishedStreams) return Promise.reject(cannotOpen());
+    return this.streams.refuse(token, error, this.connectTimeoutMs);
   }
 
   /**
@@ -191,7 +245,7 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
         this.onDrain();
         return;
       case 'open':
-        this.fault('open', 'the peer asked for a stream with a token that is not known here');
+        this.onOpen(value as OpenPacket);
         return;
       case undefined:
         this.onRaw(value, payload.length);
@@ -240,10 +294,25 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     this.closed = true;
     this.raw?.onClose(error);
     const reason = error ?? new MeshError('UNAVAILABLE', `${this.frames.name} was closed`);
+    this.streams.close(reason);
     this.outbound.failAll(reason);
     this.inbound.cancelAll(reason);
     this.handler.onClosed(this, error);
     this.settleClosed();
+  }
+
+  private onOpen({ open: token, headers }: OpenPacket): void {
+    if (!this.dialled)
+      this.fault('open', 'the peer asked for a stream that it can open itself; it is ignored');
+    else if (token === '' || token.length > MAX_TOKEN_LENGTH)
+      this.fault(
+        'open',
+        `the peer asked for a stream with a token of ${token.length} characters; it is ignored`,
+      );
+    // Beyond `limits.maxChannels` they are refused, and each refusal is a stream for a moment.
+    else if (this.wishedStreams >= 2 * this.limits.maxChannels)
+      this.fault('wishes', 'the peer asks for streams faster than they can be refused; some are ignored');
+    else this.handler.onWish({ token, headers: readMetadata(headers) ?? {} }, this);
   }
 
   private onDrain(): void {
@@ -282,4 +351,8 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     this.faults.add(kind);
     this.handler.onFault(`${this.frames.name}: ${message}`);
   }
+}
+
+function cannotOpen(): MeshError {
+  return new MeshError('INTERNAL', 'only the side that dialled can open a stream for its peer');
 }

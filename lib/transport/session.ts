@@ -1,12 +1,20 @@
 /** A session: one HTTP/2 connection with a peer, whichever side dialled. */
-import type { ClientHttp2Session, Http2Session, OutgoingHttpHeaders } from 'node:http2';
+import type {
+  ClientHttp2Session,
+  ClientSessionRequestOptions,
+  Http2Session,
+  OutgoingHttpHeaders,
+} from 'node:http2';
 import type { MeshError } from '../protocol/mesh-error.js';
 import { headerListFault } from './header-list.js';
 import { keepAlive, type KeepAliveOptions } from './keep-alive.js';
 import { brokenError } from './node-errors.js';
 import { StreamOpening, type AcceptedStream } from './stream-opening.js';
+import { StreamTokens } from './stream-tokens.js';
 
 export class Session {
+  /** The streams that the peer was asked to open. */
+  readonly tokens = new StreamTokens();
   private failure: MeshError | undefined;
   private readonly closeListeners = new Set<(error: MeshError) => void>();
 
@@ -53,14 +61,23 @@ export class Session {
    * else than 200, `not-sent` when it did not answer (within `timeoutMs`), since no frame was sent yet, or when the headers are
    * larger than the peer takes (`RESOURCE_EXHAUSTED`).
    */
-  async open(headers: OutgoingHttpHeaders, timeoutMs: number): Promise<AcceptedStream> {
+  async open(
+    headers: OutgoingHttpHeaders,
+    timeoutMs: number,
+    options: ClientSessionRequestOptions = {},
+  ): Promise<AcceptedStream> {
     const fault = headerListFault(headers, this.http2.remoteSettings ?? {}, this.address);
     if (fault !== undefined) throw fault;
     let opening: StreamOpening;
     try {
       const lost = (): MeshError | undefined =>
         this.alive ? undefined : (this.failure ?? brokenError(undefined, this.name));
-      opening = new StreamOpening(this.http2 as ClientHttp2Session, headers, this.address, timeoutMs, lost);
+      opening = new StreamOpening(this.http2 as ClientHttp2Session, headers, {
+        address: this.address,
+        timeoutMs,
+        lost,
+        request: options,
+      });
     } catch (error) {
       throw brokenError(error, this.name, 'not-sent');
     }

@@ -3,6 +3,8 @@ import {
   constants,
   type ClientHttp2Session,
   type ClientHttp2Stream,
+  type ClientSessionRequestOptions,
+  type Http2Stream,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2';
@@ -11,8 +13,19 @@ import { brokenError, resetError, statusError } from './node-errors.js';
 
 /** A stream that the peer has accepted, with what it said. */
 export interface AcceptedStream {
-  readonly stream: ClientHttp2Stream;
+  readonly stream: Http2Stream;
   readonly headers: IncomingHttpHeaders;
+}
+
+/** What an attempt needs to know beside its headers. */
+export interface StreamOpeningOptions {
+  /** `host:port` of the peer. */
+  readonly address: string;
+  /** How long the peer may take to answer, in ms. */
+  readonly timeoutMs: number;
+  /** Tells why the session is gone, once it is. */
+  readonly lost: () => MeshError | undefined;
+  readonly request: ClientSessionRequestOptions;
 }
 
 /** How much of what a peer says about a refusal is read. */
@@ -30,21 +43,19 @@ export class StreamOpening {
   private status: number | undefined;
   private body = '';
 
-  /** Throws what Node throws for a session that takes no streams. `lost` tells why the session is gone, once it is. */
+  /** Throws what Node throws for a session that takes no streams. */
   constructor(
     http2: ClientHttp2Session,
     headers: OutgoingHttpHeaders,
-    private readonly address: string,
-    private readonly timeoutMs: number,
-    private readonly lost: () => MeshError | undefined,
+    private readonly options: StreamOpeningOptions,
   ) {
     this.path = String(headers[':path']);
-    this.stream = http2.request(headers, { endStream: false });
+    this.stream = http2.request(headers, { endStream: false, ...options.request });
     this.result = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
     });
-    this.timer = setTimeout(this.onTimeout, timeoutMs);
+    this.timer = setTimeout(this.onTimeout, options.timeoutMs);
     this.stream.on('error', ignore).once('close', this.onClose).once('response', this.onResponse);
   }
 
@@ -69,8 +80,9 @@ export class StreamOpening {
   private readonly onTimeout = (): void => {
     if (this.status !== undefined) this.fail();
     else {
-      const limit = `within ${this.timeoutMs} ms (connectTimeoutMs)`;
-      this.fail(unavailable(`${this.address} did not answer ${this.path} ${limit}`));
+      const { address, timeoutMs } = this.options;
+      const limit = `within ${timeoutMs} ms (connectTimeoutMs)`;
+      this.fail(unavailable(`${address} did not answer ${this.path} ${limit}`));
     }
   };
 
@@ -79,9 +91,9 @@ export class StreamOpening {
       this.fail();
       return;
     }
-    const what = `${this.path} at ${this.address}`;
+    const what = `${this.path} at ${this.options.address}`;
     const reason =
-      this.lost() ??
+      this.options.lost() ??
       resetError(this.stream.rstCode ?? constants.NGHTTP2_NO_ERROR, what) ??
       brokenError(undefined, what);
     // Whatever the peer says by a reset, it did not take the stream: another node may.
@@ -92,7 +104,7 @@ export class StreamOpening {
     this.stop();
     this.stream.off('data', this.onRefusalData).off('end', this.fail);
     if (!this.stream.closed) this.stream.close(constants.NGHTTP2_CANCEL);
-    this.reject(error ?? statusError(this.status ?? 0, this.address, this.path, this.body));
+    this.reject(error ?? statusError(this.status ?? 0, this.options.address, this.path, this.body));
   };
 
   private stop(): void {

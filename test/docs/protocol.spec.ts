@@ -50,7 +50,7 @@ describe('docs/protocol.md', () => {
 
   it('shows each kind of packet that this version sends', () => {
     const kinds = new Set(packets.map(({ text }) => packetKind(JSON.parse(text))));
-    expect(kinds).toEqual(new Set(['request', 'response', 'event', 'cancel', 'drain']));
+    expect(kinds).toEqual(new Set(['request', 'response', 'event', 'cancel', 'open', 'drain']));
   });
 
   it('shows an error of the transport and an error of a handler that readers tell apart', () => {
