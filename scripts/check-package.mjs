@@ -41,6 +41,7 @@ await runMain(async () => {
       node(join('node_modules', 'typescript', 'bin', 'tsc'), '-p', '.'),
     );
     await step('use from TypeScript', () => node(join('out', 'typed.js')));
+    await step('test with nestjs-mesh/testing', () => node(join('out', 'tested.js')));
   } finally {
     rmSync(project, { recursive: true, force: true });
   }
@@ -67,10 +68,16 @@ function makeProject(project) {
   for (const file of readdirSync(USERS)) copyFileSync(join(USERS, file), join(project, file));
 }
 
-/** Beside the package: the peers a user has, in the versions that we test with, and what TypeScript and Nest's HTTP need. */
+/** Beside the package: the peers a user has, in the versions that we test with, and what TypeScript, tests and Nest's HTTP need. */
 function install(project, tarball) {
   const { peerDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-  const names = [...Object.keys(peerDependencies), '@nestjs/platform-express', '@types/node', 'typescript'];
+  const names = [
+    ...Object.keys(peerDependencies),
+    '@nestjs/platform-express',
+    '@nestjs/testing',
+    '@types/node',
+    'typescript',
+  ];
   const wanted = names.map((name) => `${name}@${installedVersion(name)}`);
   return runNpm(['install', '--no-audit', '--no-fund', '--prefer-offline', tarball, ...wanted], {
     cwd: project,

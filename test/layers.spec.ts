@@ -22,6 +22,7 @@ function faultsOf(bad: Record<string, string>): string[] {
     'lib/registry/registry.ts': `import { Redis } from 'ioredis'; import { frame } from '../protocol/frame.js'; export const r = [Redis, frame];`,
     'lib/transport/session.ts': `import http2 from 'node:http2'; export const s = http2;`,
     'lib/node/node.ts': `import { r } from '../registry/registry.js'; export class Node { r = r; }`,
+    'lib/testing/mesh.ts': `import { Node } from '../node/node.js'; export { throwError } from 'rxjs'; export class Mesh { n = Node; }`,
     'lib/nest/server.ts': `import { Server } from '@nestjs/microservices'; import { Subject } from 'rxjs'; export const all = [Server, Subject];`,
   };
   return importFaults(new Map(Object.entries({ ...sound, ...bad })));
@@ -59,6 +60,11 @@ describe('The check of the layers', () => {
     ['global timers in the protocol', 'lib/protocol/a.ts', `setTimeout(() => undefined, 1);`],
     ['Nest in the protocol', 'lib/protocol/a.ts', `import { Logger } from '@nestjs/common';`],
     ['Nest below lib/nest', 'lib/node/a.ts', `import { Logger } from '@nestjs/common';`],
+    [
+      'the index that gives everybody what is for tests',
+      'lib/index.ts',
+      `export { Mesh } from './testing/mesh.js';`,
+    ],
     ['rxjs below lib/nest', 'lib/transport/a.ts', `import { map } from 'rxjs/operators';`],
     ['ioredis outside lib/registry', 'lib/node/a.ts', `import type { Redis } from 'ioredis';`],
     ['export *', 'lib/node/a.ts', `export * from './node.js';`],

@@ -22,7 +22,12 @@ const spaces = new Map<string, Space>();
 
 /** The registry `memory:NAME`: whoever opens the same name in this process shares its nodes. */
 export function openMemoryRegistry(name: string, deps: LeaseRegistryDeps): ServiceRegistry {
-  return new LeaseRegistry(new MemoryStore(name, deps.timings.ttlMs, deps.clock), deps);
+  return new LeaseRegistry(openMemoryStore(name, deps), deps);
+}
+
+/** What is beneath {@link openMemoryRegistry}. */
+export function openMemoryStore(name: string, { timings, clock }: LeaseRegistryDeps): RecordStore {
+  return new MemoryStore(name, timings.ttlMs, clock);
 }
 
 class MemoryStore implements RecordStore {

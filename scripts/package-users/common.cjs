@@ -2,4 +2,7 @@
 const { MeshServer } = require('nestjs-mesh');
 
 if (typeof MeshServer !== 'function') throw new Error(`MeshServer is ${typeof MeshServer}, not a class`);
+const { TestMesh } = require('nestjs-mesh/testing');
+
+if (typeof TestMesh !== 'function') throw new Error(`TestMesh is ${typeof TestMesh}, not a class`);
 console.log('CommonJS: loaded');
