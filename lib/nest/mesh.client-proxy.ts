@@ -101,10 +101,12 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
 
   // --- Nest's ClientProxy
 
-  /** Reaches the registry, so that a wrong address shows at once. Not needed before `send`. */
+  /**
+   * Reaches the registry, so that a wrong address shows at once, and begins to keep channels to the services of `connectTo`. Not
+   * needed before `send`.
+   */
   async connect(): Promise<void> {
-    const { node } = this.binding.holder;
-    await node.registry.connect();
+    await this.binding.holder.node.connect();
   }
 
   /** Fails the open calls and closes the connections of a client that was made by hand. It works again after that. */

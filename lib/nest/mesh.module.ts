@@ -65,6 +65,8 @@ class MeshLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown
 
   onApplicationBootstrap(): void {
     this.bootstrapped();
+    // An application that only calls never announces its node.
+    this.node.keepConnected();
   }
 
   /** Hybrid applications close their servers only after this hook. */

@@ -125,7 +125,9 @@ export class MeshServer
     if (server === undefined) {
       throw new MeshError(
         'FAILED_PRECONDITION',
-        'the mesh server does not listen: call "listen()" (or "startAllMicroservices()") first',
+        this.node.options.listen
+          ? 'the mesh server does not listen: call "listen()" (or "startAllMicroservices()") first'
+          : 'the mesh server opens no port (listen: false), so there is no server of node:http2',
       );
     }
     return server as T;

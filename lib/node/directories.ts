@@ -2,6 +2,7 @@
 import type { Directory } from './directory.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import { closedError } from './refusals.js';
+import type { RemoteNode } from './remote-node.js';
 
 export class Directories {
   private readonly byService = new Map<string, Directory>();
@@ -32,6 +33,21 @@ export class Directories {
   /** All of them. */
   get all(): readonly Directory[] {
     return [...this.byService.values()];
+  }
+
+  /** All nodes that are known. */
+  get nodes(): readonly RemoteNode[] {
+    return this.all.flatMap((directory) => directory.known);
+  }
+
+  /** Keeps a channel to every node of these services from now on. */
+  keepConnected(services: readonly string[]): void {
+    for (const service of services) this.of(service).keepConnected(true);
+  }
+
+  /** Ends {@link keepConnected}; the channels stay. */
+  stopKeeping(): void {
+    for (const directory of this.all) directory.keepConnected(false);
   }
 
   /** The packet channels that this node has opened. */

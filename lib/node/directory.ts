@@ -23,6 +23,14 @@ export interface Waiter {
   fail(error: MeshError): void;
 }
 
+/** The nodes that have dialled this one. */
+export interface InboundNodes {
+  /** The packet channel that the node has opened. */
+  ofNode(nodeId: string): PacketChannel | undefined;
+  /** The packet channels of the nodes of a service that open no port. */
+  portlessOf(service: string): readonly PacketChannel[];
+}
+
 export class Directory {
   private readonly nodes = new Map<string, RemoteNode>();
   private readonly waiters = new Set<Waiter>();
@@ -30,16 +38,18 @@ export class Directory {
   private picker: Picker<RemoteNode>;
   private readonly watch: Watch;
   private retryScheduled = false;
+  private kept = false;
   private closed = false;
 
   constructor(
     readonly service: string,
     private readonly registry: ServiceRegistry,
     private readonly deps: RemoteNodeDeps,
-    private readonly inboundOf: (nodeId: string) => PacketChannel | undefined,
+    private readonly inbound: InboundNodes,
   ) {
     this.picker = deps.options.picker<RemoteNode>([], undefined);
     this.watch = registry.watch(service, (records) => this.apply(records));
+    this.refresh();
   }
 
   /** Every node that is known, reachable or not. */
@@ -79,8 +89,22 @@ export class Directory {
     this.waiters.delete(waiter);
   }
 
+  /** Whether a channel is kept to every node, also before anything is sent to it. */
+  keepConnected(kept: boolean): void {
+    this.kept = kept;
+    this.refresh();
+  }
+
   /** A node of this service has dialled us: it can be reached now, also where dialling it has failed. */
-  dialledUs(): void {
+  dialledUs(channel: PacketChannel): void {
+    const { nodeId, listens } = channel.peer;
+    const node = nodeId === undefined ? undefined : this.nodes.get(nodeId);
+    if (!listens && node !== undefined) node.draining = false;
+    this.refresh();
+  }
+
+  /** A channel that a node of this service had opened is gone. */
+  leftUs(): void {
     this.refresh();
   }
 
@@ -96,7 +120,8 @@ export class Directory {
   describe({ nodeId }: NodeWish): string {
     const { status, url } = this.registry;
     const stale = status.state === 'stale' ? `; the registry ${url} is away: ${status.reason}` : '';
-    if (this.nodes.size === 0) return `no node of service '${this.service}' is listed in ${url}${stale}`;
+    if (this.nodes.size === 0)
+      return `no node of service '${this.service}' is listed in ${url}, and none without a port has connected${stale}`;
     if (nodeId !== undefined && !this.nodes.has(nodeId)) {
       return `node ${nodeId} is not among the ${this.nodes.size} known nodes of service '${this.service}'${stale}`;
     }
@@ -126,18 +151,34 @@ export class Directory {
     for (const node of this.nodes.values()) if (!listed.has(node.id)) node.listed = false;
     for (const record of records) {
       const node = this.nodes.get(record.id);
-      if (node === undefined) this.nodes.set(record.id, this.remoteNode(record));
+      if (node === undefined) this.nodes.set(record.id, this.remoteNode(record.id, record));
       else node.update(record);
     }
     this.refresh();
   }
 
-  private remoteNode(record: NodeRecord): RemoteNode {
+  /** Nodes that are in no registry, but have opened a channel to this one for being called. */
+  private adoptPortless(): void {
+    for (const channel of this.inbound.portlessOf(this.service)) {
+      const { nodeId } = channel.peer;
+      if (nodeId === undefined || !channel.usable || this.nodes.has(nodeId)) continue;
+      this.nodes.set(nodeId, this.remoteNode(nodeId, undefined));
+    }
+  }
+
+  private remoteNode(id: string, record: NodeRecord | undefined): RemoteNode {
+    const { service } = this;
     const inbound = (): PacketChannel | undefined => {
-      const channel = this.inboundOf(record.id);
-      return channel?.peer.service === this.service ? channel : undefined;
+      const channel = this.inbound.ofNode(id);
+      return channel?.peer.service === service ? channel : undefined;
     };
-    return new RemoteNode(record, this.deps, inbound, () => this.refresh());
+    return new RemoteNode({ id, service, record }, this.deps, inbound, () => this.refresh());
+  }
+
+  /** Dials who is listed; who has failed or was lost is tried again by itself. */
+  private connectAll(): void {
+    const { nodeId } = this.deps.options;
+    for (const node of this.nodes.values()) if (node.id !== nodeId && node.listed) node.keepConnected();
   }
 
   /** Something has changed: forget who is gone, choose among who is there, and serve who waits. */
@@ -149,6 +190,8 @@ export class Directory {
       this.deps.peers.forget(node.id);
       void node.close();
     }
+    this.adoptPortless();
+    if (this.kept) this.connectAll();
     const candidates = [...this.nodes.values()].filter((node) => node.available);
     if (!sameNodes(candidates, this.candidates)) {
       this.candidates = candidates;

@@ -19,6 +19,15 @@ export interface Drained {
   readonly streams: { readonly size: number };
 }
 
+/** What a node drains that has told nobody of itself: nothing, unless the nodes that it has dialled are calling it back. */
+export function ofCaller(
+  { channels: inbound, raw, streams }: Pick<Drained, 'raw' | 'streams'> & { channels: Drained['inbound'] },
+  dialled: readonly PacketChannel[],
+): Drained | undefined {
+  const serves = raw.size > 0 || streams.size > 0 || dialled.some((channel) => channel.servedCalls > 0);
+  return serves ? { inbound, raw, streams, dialled } : undefined;
+}
+
 /** How a drain ended. */
 export interface DrainReport {
   /** Calls that were under way when it began. */

@@ -9,6 +9,7 @@ import type { StreamWish } from '../transport/peer-streams.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import type { Session } from '../transport/session.js';
 import type { UnaryPath } from '../transport/unary-path.js';
+import type { InboundNodes } from './directory.js';
 import type { ServedCall } from './drain.js';
 import { ListenedStream, WishedStream } from './incoming-stream.js';
 import { identityHeaders, openingOf } from './opening.js';
@@ -26,10 +27,11 @@ export interface InboundDeps extends UnaryDeps {
   readonly onChannel: (channel: PacketChannel) => void;
 }
 
-export class InboundChannels implements ChannelAcceptor, StreamCounts {
+export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCounts {
   private readonly packetChannels = new Set<PacketChannel>();
   private readonly byNode = new Map<string, PacketChannel>();
   private readonly served: ServedStreams;
+  private readonly portless = new Set<PacketChannel>();
   private readonly unary: UnaryRequests;
 
   constructor(private readonly deps: InboundDeps) {
@@ -65,9 +67,14 @@ export class InboundChannels implements ChannelAcceptor, StreamCounts {
     return this.byNode.get(nodeId);
   }
 
+  portlessOf(service: string): readonly PacketChannel[] {
+    return [...this.portless].filter(({ peer }) => peer.service === service);
+  }
+
   /** A packet channel has closed. */
   remove(channel: PacketChannel): void {
     this.packetChannels.delete(channel);
+    this.portless.delete(channel);
     const { nodeId } = channel.peer;
     if (nodeId !== undefined && this.byNode.get(nodeId) === channel) this.byNode.delete(nodeId);
   }
@@ -136,6 +143,7 @@ export class InboundChannels implements ChannelAcceptor, StreamCounts {
     });
     this.packetChannels.add(channel);
     if (peer.nodeId !== undefined) this.byNode.set(peer.nodeId, channel);
+    if (!peer.listens && !peer.plain) this.portless.add(channel);
     channel.start();
     this.deps.onChannel(channel);
   }

@@ -27,6 +27,9 @@ import { peersOf } from './peers.js';
 import { PendingCall, waitForNode } from './pending.js';
 import { closedError } from './refusals.js';
 import { resolveOptions } from './resolve-options.js';
+import { PortReach } from './port-reach.js';
+import { PortlessReach } from './portless-reach.js';
+import type { Reach } from './reach.js';
 import { Serving } from './serving.js';
 import { ChannelStreams, NodeStreams, type StreamTarget } from './stream-targets.js';
 import type { Target } from './target.js';
@@ -80,34 +83,32 @@ export class MeshNode {
       onDrain: (channel) => this.onDrain(channel),
       onClosed: (channel, error) => this.onClosed(channel, error),
     });
+    const handlers = (): NodeHandlers | undefined => packets.handlers;
     const peers = new PeerEventBoard(options.logger);
+    const servesOnChannels = (): boolean => !options.listen && this.serving.reach.announced;
     this.options = options;
     this.registry = registry;
     this.packets = packets;
     this.peers = peers;
     this.directories = new Directories(
       (service) =>
-        new Directory(service, registry, { options, packets, peers }, (nodeId) =>
-          this.inbound.ofNode(nodeId),
-        ),
+        new Directory(service, registry, { options, packets, peers, servesOnChannels }, this.inbound),
     );
     this.outbound = new OutboundStreams(options);
     this.inbound = new InboundChannels({
       options,
       packets,
-      handlers: () => packets.handlers,
+      handlers,
       draining: () => this.serving.draining,
-      announced: () => this.serving.announced,
+      announced: () => this.serving.reach.announced,
       onFault: (message) => options.logger.warn(message),
       onChannel: (channel) => this.onInbound(channel),
     });
-    this.serving = new Serving({
-      options,
-      registry,
-      inbound: this.inbound,
-      handlers: () => packets.handlers,
-      dialled: () => this.directories.dialledChannels,
-    });
+    const { inbound, directories } = this;
+    const reach = options.listen
+      ? new PortReach({ options, registry, inbound, handlers, dialled: () => directories.dialledChannels })
+      : new PortlessReach({ options, registry, inbound, directories });
+    this.serving = new Serving(options, reach);
   }
 
   get id(): string {
@@ -119,14 +120,22 @@ export class MeshNode {
   }
 
   get status(): NodeStatus {
-    const { isListening: listening, announced, draining } = this.serving;
+    const { draining, reach } = this.serving;
     const { id: nodeId, service, inbound, outbound } = this;
     const peers = peersOf({
       directories: this.directories.all,
       inbound: inbound.channels,
       streams: [inbound, outbound],
     });
-    return { nodeId, service, listening, announced, draining, registry: this.registry.status, peers };
+    return {
+      nodeId,
+      service,
+      listening: reach.httpServer !== undefined,
+      announced: reach.announced,
+      draining,
+      registry: this.registry.status,
+      peers,
+    };
   }
 
   /** Calls `listener` at each event about a peer; returns the way to stop that. What it throws is logged. */
@@ -136,12 +145,12 @@ export class MeshNode {
 
   /** The record under which this node is found. Only while it listens. */
   get record(): NodeRecord {
-    return this.serving.record;
+    return this.serving.reach.record;
   }
 
   /** The server of node:http2 underneath; `undefined` while it does not listen. */
-  get httpServer(): Serving['httpServer'] {
-    return this.serving.httpServer;
+  get httpServer(): Reach['httpServer'] {
+    return this.serving.reach.httpServer;
   }
 
   /** Says who answers what peers ask for. */
@@ -157,9 +166,24 @@ export class MeshNode {
     return this.serving.listen();
   }
 
-  /** Writes the record into the registry and keeps it alive. Only after {@link listen}. */
-  announce(): Promise<void> {
-    return this.serving.announce();
+  /**
+   * Writes the record into the registry and keeps it alive; without a port, says on its channels that it can be called. Keeps
+   * channels to the services of `connectTo` from here on. Only after {@link listen}.
+   */
+  async announce(): Promise<void> {
+    await this.serving.announce();
+    this.keepConnected();
+  }
+
+  /** Reaches the registry, and keeps channels to the services of `connectTo` from here on. */
+  async connect(): Promise<void> {
+    this.keepConnected();
+    await this.registry.connect();
+  }
+
+  /** Keeps channels to the services of `connectTo` until the node is stopped. */
+  keepConnected(): void {
+    if (!this.serving.draining) this.directories.keepConnected(this.options.connectTo);
   }
 
   /** Makes a call. The observer is told of its packets or of its failure, never both of an end and more. */
@@ -237,7 +261,7 @@ export class MeshNode {
   async discover(service: string): Promise<readonly NodeRecord[]> {
     const directory = this.directories.of(service);
     await directory.ready;
-    return directory.known.filter((node) => node.listed).map((node) => node.record);
+    return directory.known.flatMap(({ listed, record }) => (listed && record) || []);
   }
 
   /**
@@ -245,6 +269,7 @@ export class MeshNode {
    * `drainTimeoutMs`; then stops listening. Calls of this node go on. Idempotent.
    */
   stopServing(): Promise<void> {
+    this.directories.stopKeeping();
     return this.serving.stop();
   }
 
@@ -270,7 +295,7 @@ export class MeshNode {
   /** The channel of a node that dialled us serves our own calls to it too. */
   private onInbound(channel: PacketChannel): void {
     this.peers.opened(channel);
-    this.directories.existing(channel.peer.service)?.dialledUs();
+    this.directories.existing(channel.peer.service)?.dialledUs(channel);
   }
 
   private onDrain(channel: PacketChannel): void {
@@ -281,6 +306,7 @@ export class MeshNode {
 
   private onClosed(channel: PacketChannel, error: MeshError | undefined): void {
     this.inbound.remove(channel);
+    if (!channel.dialled) this.directories.existing(channel.peer.service)?.leftUs();
     this.peers.closed(channel, error);
   }
 }

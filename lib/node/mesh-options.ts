@@ -40,6 +40,16 @@ export interface MeshOptions {
   readonly redis?: RedisSettings | undefined;
   /** The id of this node, a UUID v4. @default a new one for every start */
   readonly nodeId?: string | undefined;
+  /**
+   * Whether the node opens a port and writes a record. With `false` it is reached by name all the same, by the nodes that it
+   * connects to: see `connectTo`. @default true
+   */
+  readonly listen?: boolean | undefined;
+  /**
+   * Services to whose nodes a channel is kept from `announce()` on, also before anything is sent to them. They can call this node
+   * back, and where `listen` is false they list it under its name. @default []
+   */
+  readonly connectTo?: readonly string[] | undefined;
   /** The address to listen on. Beyond loopback use `tls`, or a network that you trust. @default '127.0.0.1' */
   readonly host?: string | undefined;
   /** The port to listen on; 0 takes any free one, which the registry makes known. @default 0 */
@@ -87,6 +97,7 @@ export interface MeshOptions {
 /** Defaults of the plain options; those of `limits`, `keepAlive` and `reconnect` stand beside their types. */
 export const MESH_DEFAULTS = {
   registry: 'redis://localhost:6379',
+  listen: true,
   host: '127.0.0.1',
   port: 0,
   timeoutMs: 30_000,
@@ -101,6 +112,8 @@ export interface ResolvedOptions {
   readonly registry: string | ServiceRegistry;
   readonly redis: RedisSettings | undefined;
   readonly nodeId: string;
+  readonly listen: boolean;
+  readonly connectTo: readonly string[];
   readonly host: string;
   readonly port: number;
   readonly advertiseHost: string;

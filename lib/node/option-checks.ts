@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { MAX_DECLARABLE_BYTES } from '../protocol/frame.js';
 import { DEFAULT_WIRE_LIMITS, type WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
+import { checkServiceName } from '../registry/service-name.js';
 import { MESH_DEFAULTS, type MeshOptions, type ResolvedOptions } from './mesh-options.js';
 
 /** The longest delay that a timer of Node takes. */
@@ -88,6 +89,27 @@ export class OptionChecks {
       return MESH_DEFAULTS.registry;
     }
     return value;
+  }
+
+  /** Options that mean nothing beside another one; `why` is how that one is set. */
+  needless(why: string, options: object, names: readonly string[]): void {
+    const given = names.filter((name) => (options as Record<string, unknown>)[name] !== undefined);
+    if (given.length > 0)
+      this.fault(`${given.join(', ')} cannot be set together with ${why}: such a node opens no port`);
+  }
+
+  services(name: string, value: readonly string[] | undefined): readonly string[] {
+    if (value === undefined) return [];
+    if (!Array.isArray(value)) {
+      this.fault(`${name} must be an array of names of services, not ${show(value)}`);
+      return [];
+    }
+    const names = value as readonly string[];
+    for (const service of new Set(names)) {
+      const fault = checkServiceName(service);
+      if (fault !== undefined) this.fault(`${name}: ${fault}`);
+    }
+    return [...new Set(names)];
   }
 
   json(name: string, value: unknown): void {

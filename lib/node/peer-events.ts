@@ -37,7 +37,7 @@ export const PEER_EVENTS: readonly (keyof PeerEvents)[] = [
 type PeerKey = string | PacketChannel;
 
 interface Connected {
-  channels: number;
+  readonly channels: Set<PacketChannel>;
   draining: boolean;
 }
 
@@ -65,10 +65,10 @@ export class PeerEventBoard {
     const key = keyOf(channel);
     const connected = this.connected.get(key);
     if (connected !== undefined) {
-      connected.channels += 1;
+      connected.channels.add(channel);
       return;
     }
-    this.connected.set(key, { channels: 1, draining: false });
+    this.connected.set(key, { channels: new Set([channel]), draining: false });
     if (typeof key === 'string') this.unreachable.delete(key);
     this.tell('peerConnected', channel.peer);
   }
@@ -85,9 +85,7 @@ export class PeerEventBoard {
   closed(channel: PacketChannel, reason: MeshError | undefined): void {
     const key = keyOf(channel);
     const connected = this.connected.get(key);
-    if (connected === undefined) return;
-    connected.channels -= 1;
-    if (connected.channels > 0) return;
+    if (connected?.channels.delete(channel) !== true || connected.channels.size > 0) return;
     this.connected.delete(key);
     this.tell('peerLost', channel.peer, reason);
   }

@@ -23,14 +23,26 @@ export interface RemoteNodeDeps {
   readonly packets: PacketHandler;
   /** Told of what becomes of it. */
   readonly peers: PeerEventBoard;
+  /** True while this node is to be called over the channels that it opens. */
+  servesOnChannels(): boolean;
+}
+
+/** Which node it is. */
+export interface RemoteNodeIdentity {
+  readonly id: string;
+  readonly service: string;
+  /** What the registry lists; `undefined` for a node that opens no port: it is there for as long as its own channel is. */
+  readonly record: NodeRecord | undefined;
 }
 
 /** How long a peer may take to end its half when this node closes; GOAWAY comes after it. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
 export class RemoteNode implements Candidate {
+  readonly id: string;
+  readonly service: string;
   /** True while the registry lists it. */
-  listed = true;
+  listed: boolean;
   /** It said that it takes nothing new; that holds until its connection ends. */
   draining = false;
   /** Why the last attempt to reach it failed; `undefined` once one has worked. */
@@ -44,27 +56,32 @@ export class RemoteNode implements Candidate {
   private readonly retired = new Set<Session>();
   private readonly dialAbort = new AbortController();
   private failures = 0;
+  private kept = false;
   private backoffTimer: NodeJS.Timeout | undefined;
   private closed = false;
+  private current: NodeRecord | undefined;
 
   constructor(
-    private current: NodeRecord,
+    { id, service, record }: RemoteNodeIdentity,
     private readonly deps: RemoteNodeDeps,
     /** The channel that the node has opened to us: it serves our calls too. */
     private readonly inbound: () => PacketChannel | undefined,
     private readonly onChange: () => void,
-  ) {}
-
-  get id(): string {
-    return this.current.id;
+  ) {
+    this.id = id;
+    this.service = service;
+    this.current = record;
+    this.listed = record !== undefined;
   }
 
-  get record(): NodeRecord {
+  get record(): NodeRecord | undefined {
     return this.current;
   }
 
   get address(): string {
-    return addressOf(this.current.host, this.current.port);
+    const { current } = this;
+    if (current !== undefined) return addressOf(current.host, current.port);
+    return this.inbound()?.peer.address ?? 'a node without a port';
   }
 
   /** The channel that this side has opened, on which the node may call us back. */
@@ -108,7 +125,7 @@ export class RemoteNode implements Candidate {
 
   /** Takes over what the registry lists now. An address that has moved is dialled anew. */
   update(record: NodeRecord): void {
-    const moved = record.host !== this.current.host || record.port !== this.current.port;
+    const moved = record.host !== this.current?.host || record.port !== this.current.port;
     const isBack = !this.listed;
     this.current = record;
     this.listed = true;
@@ -124,6 +141,27 @@ export class RemoteNode implements Candidate {
     if (this.backoffTimer === undefined) this.connect().catch(ignoreTold);
   }
 
+  /** Connects unless there is a channel already. One that the peer has ended is opened again after a while. */
+  keepConnected(): void {
+    this.kept = true;
+    if (!this.draining && this.channel === undefined) this.connectSoon();
+  }
+
+  /** Gives up the channel that this side has opened: its next call opens another one. */
+  releaseChannel(): PacketChannel | undefined {
+    const { dialled } = this;
+    this.dialled = undefined;
+    return dialled;
+  }
+
+  /** Opens the channel that this side has opened anew, since what it says of this node no longer holds. */
+  renewChannel(): void {
+    const old = this.releaseChannel();
+    if (old === undefined) return;
+    old.onIdle(() => old.close());
+    this.connectSoon();
+  }
+
   /** A packet channel that takes calls. Rejects with a `MeshError` (`not-sent` or `refused`). */
   connect(): Promise<PacketChannel> {
     const { channel } = this;
@@ -137,6 +175,11 @@ export class RemoteNode implements Candidate {
   /** Opens a further stream to it. Rejects with a `MeshError` (`not-sent` or `refused`). */
   async openStream(headers: OutgoingHttpHeaders): Promise<AcceptedStream> {
     const { options } = this.deps;
+    if (this.current === undefined) {
+      const { channel } = this;
+      if (channel === undefined) throw this.gone();
+      return channel.openStream(headers, options.connectTimeoutMs);
+    }
     let session: Session;
     try {
       session = await this.dial();
@@ -166,17 +209,19 @@ export class RemoteNode implements Candidate {
 
   private async openPacketChannel(): Promise<PacketChannel> {
     const { options, packets } = this.deps;
+    const serves = this.deps.servesOnChannels();
+    const said = serves ? { ...openingHeaders(options), [HEADER.listen]: 'false' } : openingHeaders(options);
     let session: Session | undefined;
     try {
       session = await this.dial();
-      const { stream, headers } = await session.open(openingHeaders(options), options.connectTimeoutMs);
-      const peer = peerOf(headers, session.address, this.current.service);
+      const { stream, headers } = await session.open(said, options.connectTimeoutMs);
+      const peer = peerOf(headers, session.address, this.service);
       const moved = this.identityFault(session, peer.nodeId);
       if (moved !== undefined) throw moved;
       const frames = new FrameStream(
         stream,
         options.limits,
-        `the channel to ${this.current.service} (${session.address})`,
+        `the channel to ${this.service} (${session.address})`,
       );
       const channel = new PacketChannel(frames, {
         ...options,
@@ -190,7 +235,9 @@ export class RemoteNode implements Candidate {
       channel.start();
       this.dialled = channel;
       void channel.whenClosed.then(() => {
-        if (this.dialled === channel) this.dialled = undefined;
+        if (this.dialled !== channel) return;
+        this.dialled = undefined;
+        if (this.kept && this.session?.usable === true) this.retryLater();
       });
     } catch (error) {
       // The session may carry raw channels: it stays, unless it is what failed.
@@ -200,6 +247,10 @@ export class RemoteNode implements Candidate {
     this.lastError = undefined;
     const channel = this.dialled;
     this.deps.peers.opened(channel);
+    if (serves !== this.deps.servesOnChannels()) {
+      this.outdated(channel, serves);
+      return this.openPacketChannel();
+    }
     this.onChange();
     return channel;
   }
@@ -214,8 +265,10 @@ export class RemoteNode implements Candidate {
 
   private async openSession(): Promise<Session> {
     const { options } = this.deps;
+    const { current } = this;
     if (this.closed) throw new MeshError('UNAVAILABLE', 'the mesh node is closed', { delivery: 'not-sent' });
-    const session = await dial(this.current.host, this.current.port, {
+    if (current === undefined) throw this.gone();
+    const session = await dial(current.host, current.port, {
       ...options,
       signal: this.dialAbort.signal,
     });
@@ -230,10 +283,10 @@ export class RemoteNode implements Candidate {
 
   /** A record can outlive its node, and the port can have a new owner: then the session is no use. */
   private identityFault(session: Session, nodeId: string | undefined): MeshError | undefined {
-    if (nodeId === undefined || nodeId === this.current.id) return undefined;
+    if (nodeId === undefined || nodeId === this.id) return undefined;
     if (this.session === session) this.session = undefined;
     session.destroy();
-    return new MeshError('UNAVAILABLE', `${this.address} is now node ${nodeId}, not ${this.current.id}`, {
+    return new MeshError('UNAVAILABLE', `${this.address} is now node ${nodeId}, not ${this.id}`, {
       delivery: 'not-sent',
     });
   }
@@ -260,25 +313,43 @@ export class RemoteNode implements Candidate {
 
   /** An attempt to reach it has failed. */
   private attemptFailed(error: MeshError): MeshError {
-    const { service, id: nodeId } = this.current;
-    if (!this.closed) this.deps.peers.failed({ service, nodeId, address: this.address }, error);
+    const { service, id: nodeId, address } = this;
+    if (!this.closed && this.current !== undefined)
+      this.deps.peers.failed({ service, nodeId, address }, error);
     return this.failed(error);
   }
 
   /** Leaves the node alone for a while; then it is reached again in the background, as long as it is listed. */
   private failed(error: MeshError): MeshError {
     this.lastError = error;
-    if (!this.closed && this.backoffTimer === undefined && this.listed && !this.draining) {
-      const delayMs = fullJitterMs(this.failures, this.deps.options.reconnect);
-      this.failures += 1;
-      this.backoffTimer = setTimeout(() => {
-        this.backoffTimer = undefined;
-        this.onChange();
-        if (this.listed && !this.draining && !this.closed) this.connectSoon();
-      }, delayMs).unref();
-    }
+    this.retryLater();
     this.onChange();
     return error;
+  }
+
+  private retryLater(): void {
+    if (this.closed || this.backoffTimer !== undefined || !this.listed || this.draining) return;
+    const delayMs = fullJitterMs(this.failures, this.deps.options.reconnect);
+    this.failures += 1;
+    this.backoffTimer = setTimeout(() => {
+      this.backoffTimer = undefined;
+      this.onChange();
+      if (this.listed && !this.draining && !this.closed) this.connectSoon();
+    }, delayMs).unref();
+  }
+
+  /** This node began or ceased to serve while the channel was being opened: another one takes its place. */
+  private outdated(channel: PacketChannel, serves: boolean): void {
+    this.releaseChannel();
+    // A peer that has listed this node already ends the channel once it has nothing open on it.
+    if (serves) channel.drain();
+    else channel.onIdle(() => channel.close());
+  }
+
+  private gone(): MeshError {
+    return new MeshError('UNAVAILABLE', `node ${this.id} opens no port, and its channel is gone`, {
+      delivery: 'not-sent',
+    });
   }
 
   private clearBackoff(): void {

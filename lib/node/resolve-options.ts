@@ -21,6 +21,8 @@ const KNOWN: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'registry',
   'redis',
   'nodeId',
+  'listen',
+  'connectTo',
   'host',
   'port',
   'advertise',
@@ -82,6 +84,8 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
   if (options.nodeId !== undefined && !UUID_V4.test(options.nodeId)) {
     check.fault(`nodeId must be a UUID v4, not ${show(options.nodeId)}`);
   }
+  const listen = check.boolean('listen', options.listen, MESH_DEFAULTS.listen);
+  if (!listen) check.needless('listen: false', options, ['host', 'port', 'advertise']);
   const host = check.host('host', options.host, MESH_DEFAULTS.host);
   const heartbeatIntervalMs = check.duration(
     'heartbeatIntervalMs',
@@ -112,6 +116,8 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
     registry: check.registry(options.registry),
     redis: options.redis,
     nodeId: options.nodeId ?? randomUUID(),
+    listen,
+    connectTo: check.services('connectTo', options.connectTo),
     host,
     port: check.port('port', options.port, MESH_DEFAULTS.port, 0),
     advertiseHost: check.host('advertise.host', advertise.host, reachableHost(host)),

@@ -1,80 +1,39 @@
-/** Serving: the port, the record in the registry, and how both are given up again without losing a call. */
-import { MeshError } from '../protocol/mesh-error.js';
-import type { NodeRecord } from '../registry/node-record.js';
-import type { Announcement, ServiceRegistry } from '../registry/registry.js';
-import { Listener } from '../transport/listener.js';
-import type { PacketChannel } from '../transport/packet-channel.js';
+/** Serving: the order in which a node becomes reachable, and in which it gives that up again without losing a call. */
 import { drain } from './drain.js';
-import type { InboundChannels } from './inbound-channels.js';
-import { withAnnounced } from '../registry/announced.js';
-import type { NodeHandlers } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
+import type { Reach } from './reach.js';
 import { closedError } from './refusals.js';
-import { isLoopback } from './resolve-options.js';
-
-/** What serving needs of its node. */
-export interface ServingDeps {
-  readonly options: ResolvedOptions;
-  readonly registry: ServiceRegistry;
-  readonly inbound: InboundChannels;
-  handlers(): NodeHandlers | undefined;
-  /** The packet channels that this node has opened, on which peers may call back. */
-  dialled(): readonly PacketChannel[];
-}
 
 export class Serving {
-  private listener: Listener | undefined;
   private listening: Promise<void> | undefined;
-  private announcement: Announcement | undefined;
   private announcing: Promise<void> | undefined;
   private stopping: Promise<void> | undefined;
   private isDraining = false;
 
-  constructor(private readonly deps: ServingDeps) {}
-
-  /** True while the port is bound. */
-  get isListening(): boolean {
-    return this.listener !== undefined;
-  }
-
-  /** True while the registry lists the node. */
-  get announced(): boolean {
-    return this.announcement !== undefined;
-  }
+  constructor(
+    private readonly options: ResolvedOptions,
+    readonly reach: Reach,
+  ) {}
 
   /** True once nothing new is taken. */
   get draining(): boolean {
     return this.isDraining;
   }
 
-  /** The record under which the node is found. Only while it listens. */
-  get record(): NodeRecord {
-    if (this.listener === undefined) throw notListening();
-    const { nodeId: id, service, advertiseHost: host, advertisePort, metadata: own } = this.deps.options;
-    const announced = this.deps.handlers()?.announced;
-    const metadata = announced === undefined ? own : withAnnounced(own, announced);
-    return { id, service, host, port: advertisePort ?? this.listener.port, metadata };
-  }
-
-  /** The server of node:http2 underneath; `undefined` while it does not listen. */
-  get httpServer(): ReturnType<Listener['unwrap']> | undefined {
-    return this.listener?.unwrap();
-  }
-
-  /** Reaches the registry and binds the port. Rejects with a `MeshError` that names the registry or the port. */
+  /** Reaches the registry and gets ready to answer. Rejects with a `MeshError` that names the registry or the port. */
   listen(): Promise<void> {
-    if (this.stopping !== undefined) return Promise.reject(closedError());
-    this.listening ??= this.openListener().catch((error: unknown) => {
+    if (this.isDraining) return Promise.reject(closedError());
+    this.listening ??= this.open().catch((error: unknown) => {
       this.listening = undefined;
       throw error;
     });
     return this.listening;
   }
 
-  /** Writes the record into the registry and keeps it alive. Only after {@link listen}. */
+  /** Lets peers know that the node is there. Only after {@link listen}. */
   announce(): Promise<void> {
-    if (this.stopping !== undefined) return Promise.reject(closedError());
-    this.announcing ??= this.writeRecord().catch((error: unknown) => {
+    if (this.isDraining) return Promise.reject(closedError());
+    this.announcing ??= this.tellPeers().catch((error: unknown) => {
       this.announcing = undefined;
       throw error;
     });
@@ -82,64 +41,34 @@ export class Serving {
   }
 
   /**
-   * Withdraws the record, tells the peers, and waits until what is open has ended, at the longest `drainTimeoutMs`; then stops
-   * listening. Idempotent.
+   * Lets no further peers know, tells those that do, and waits until what is open has ended, at the longest `drainTimeoutMs`.
+   * Idempotent.
    */
   stop(): Promise<void> {
     this.stopping ??= this.drainAndStop();
     return this.stopping;
   }
 
-  private async openListener(): Promise<void> {
-    this.refuseWhenStopped();
-    const { options, registry, inbound } = this.deps;
-    const { host, tls, logger } = options;
-    await registry.connect();
-    const listener = new Listener(options, inbound);
-    await listener.listen();
-    if (this.stopping !== undefined) {
-      await listener.close();
-      this.refuseWhenStopped();
-    }
-    this.listener = listener;
-    if (tls === undefined && !isLoopback(host)) {
-      logger.warn(
-        `listening on ${host} without TLS: anyone who reaches the port can call this node (options tls, host)`,
-      );
-    }
+  private async open(): Promise<void> {
+    await this.reach.open();
+    if (!this.isDraining) return;
+    await this.reach.close();
+    throw closedError();
   }
 
-  private async writeRecord(): Promise<void> {
-    this.refuseWhenStopped();
-    const announcement = await this.deps.registry.announce(this.record);
-    if (this.stopping !== undefined) await announcement.withdraw();
-    else this.announcement = announcement;
+  private async tellPeers(): Promise<void> {
+    await this.reach.announce();
+    if (this.isDraining) await this.reach.withdraw();
   }
 
   private async drainAndStop(): Promise<void> {
-    const { deps } = this;
-    const { drainTimeoutMs, logger } = deps.options;
+    const { reach, options } = this;
     this.isDraining = true;
-    await this.announcement?.withdraw();
-    this.announcement = undefined;
-    const { listener } = this;
-    const { channels: inbound, raw, streams } = deps.inbound;
-    const dialled = deps.dialled();
-    // A node that only makes calls has nobody to tell.
-    const serves = raw.size > 0 || streams.size > 0 || dialled.some(({ servedCalls }) => servedCalls > 0);
-    if (listener === undefined && !serves) return;
-    listener?.stopAccepting();
-    const { open, left, tookMs } = await drain({ inbound, raw, streams, dialled }, drainTimeoutMs);
-    if (open > 0) logger.log(`drained ${open - left} of ${open} calls in ${Math.round(tookMs)} ms`);
-    this.listener = undefined;
-    await listener?.close();
+    await reach.withdraw();
+    const drained = reach.beginDrain();
+    if (drained === undefined) return;
+    const { open, left, tookMs } = await drain(drained, options.drainTimeoutMs);
+    if (open > 0) options.logger.log(`drained ${open - left} of ${open} calls in ${Math.round(tookMs)} ms`);
+    await reach.close();
   }
-
-  private refuseWhenStopped(): void {
-    if (this.stopping !== undefined) throw closedError();
-  }
-}
-
-function notListening(): MeshError {
-  return new MeshError('FAILED_PRECONDITION', 'the mesh node does not listen yet: call listen() first');
 }

@@ -13,6 +13,8 @@ export const HEADER = {
   sessionId: 'x-session-id',
   nodeId: 'x-mesh-node-id',
   version: 'x-mesh-version',
+  /** `false`: the sender has no port, and is a node of its service for as long as the channel lives. */
+  listen: 'x-mesh-listen',
   channel: 'x-mesh-channel',
   pattern: 'x-mesh-pattern',
   /** On a call stream, `value`: the only frame of the caller is the data, and not the first of a stream of input. */

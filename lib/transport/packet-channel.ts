@@ -320,7 +320,7 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     this.peerDrains = true;
     this.handler.onDrain(this);
     // The end of our half tells the peer that nothing more was on its way. Who opened the channel may go on using it.
-    if (this.dialled) this.onIdle(() => this.frames.end());
+    if (this.dialled || !this.peer.listens) this.onIdle(() => this.frames.end());
   }
 
   private onRaw(value: unknown, bytes: number): void {

@@ -11,6 +11,8 @@ export interface Peer {
   readonly address: string;
   /** True for a peer that knows part 1 only: nothing of part 2 is ever sent to it. */
   readonly plain: boolean;
+  /** False for a node that opens no port: it is reached over the channel that it has opened. */
+  readonly listens: boolean;
 }
 
 /** Reads what a peer said in its headers. */
@@ -20,5 +22,6 @@ export function peerOf(headers: IncomingHttpHeaders, address: string, service?: 
     nodeId: headerOf(headers, HEADER.nodeId),
     address,
     plain: headerOf(headers, HEADER.version) === undefined,
+    listens: headerOf(headers, HEADER.listen) !== 'false',
   };
 }

@@ -31,7 +31,7 @@ type InterfaceName = keyof typeof INTERFACES;
 /** Options of MeshOptions whose own fields are documented beside them. */
 const NESTED = ['advertise', 'http', 'keepAlive', 'reconnect', 'limits'];
 
-const DEFAULTS: Readonly<Record<string, string | number>> = {
+const DEFAULTS: Readonly<Record<string, string | number | boolean>> = {
   ...MESH_DEFAULTS,
   ...REGISTRY_DEFAULTS,
   ...prefixed('keepAlive', DEFAULT_KEEP_ALIVE),

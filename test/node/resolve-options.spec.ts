@@ -32,6 +32,8 @@ describe('The options of a node', () => {
       service: 'orders',
       registry: 'redis://localhost:6379',
       redis: undefined,
+      listen: true,
+      connectTo: [],
       host: '127.0.0.1',
       port: 0,
       advertiseHost: '127.0.0.1',
@@ -101,6 +103,17 @@ describe('The options of a node', () => {
     }
   });
 
+  it('without a port refuse what is about the port, naming it', () => {
+    const options = { service: 'orders', listen: false };
+    const why = 'cannot be set together with listen: false: such a node opens no port';
+    expect(faultsOf({ ...options, port: 0 })).toEqual([`port ${why}`]);
+    expect(faultsOf({ ...options, host: '127.0.0.1', port: 80, advertise: {} })).toEqual([
+      `host, port, advertise ${why}`,
+    ]);
+    expect(faultsOf({ ...options, host: undefined, connectTo: ['a', 'b', 'a'] })).toEqual([]);
+    expect(resolveOptions({ ...options, connectTo: ['a', 'b', 'a'] }).connectTo).toEqual(['a', 'b']);
+  });
+
   it('with many faults have all of them in one error', () => {
     const faults = faultsOf({
       service: 'or:ders',
@@ -153,6 +166,9 @@ describe('The options of a node', () => {
       'ttlMs (2500) must be at least 3 times heartbeatIntervalMs (2000), or nodes come and go',
     ],
     ['metadata', { big: 1n }, 'metadata must be a JSON object, not [object Object]'],
+    ['listen', 'no', 'listen must be true or false, not "no"'],
+    ['connectTo', 'gateway', 'connectTo must be an array of names of services, not "gateway"'],
+    ['connectTo', [5], 'connectTo: a service name must be a string, not number'],
     ['picker', 'x', 'picker must be a function, not "x"'],
     [
       'limits',
