@@ -2,8 +2,22 @@
 
 from .channel import Channel, PeerInfo
 from .errors import ERROR_CODES, HttpError, MeshError, RpcError
+from .events import EventCounts
 from .handlers import Context
+from .outbound_events import Receipt
 from .peer import Peer
 from .tls import Tls
 
-__all__ = ["ERROR_CODES", "Channel", "Context", "HttpError", "MeshError", "Peer", "PeerInfo", "RpcError", "Tls"]
+__all__ = [
+    "ERROR_CODES",
+    "Channel",
+    "Context",
+    "EventCounts",
+    "HttpError",
+    "MeshError",
+    "Peer",
+    "PeerInfo",
+    "Receipt",
+    "RpcError",
+    "Tls",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, AsyncIterator, Dict, Optional
+from typing import Any, AsyncIterator, Dict, List, Optional
 
 from .channel import Channel
 from .errors import MeshError
@@ -11,16 +11,47 @@ from .handlers import Context
 from .headers import DEFAULT_CHANNEL, check_headers
 from .link import Link, Target
 from .outbound_call import OutboundCall
+from .outbound_events import Event, Receipt, broadcast, check_ack, deliver, publish
 from .packets import check_metadata, route_of
 from .router import Router
 
 #: Seconds.
 Timeout = Optional[float]
 Metadata = Optional[Dict[str, str]]
+#: What an event waits for: `received`, `handled`, or None.
+Ack = Optional[str]
 DEFAULT_TIMEOUT = 30.0
 
 
-class BoundClient:
+class _Scoped:
+    """What a client leaves of the call that its calls are part of."""
+
+    _scope: Optional[Context]
+
+    def _event(self, pattern: Any, data: Any, ack: Ack, timeout: Timeout, metadata: Metadata) -> Event:
+        return Event(pattern, data, self._metadata_of(metadata), self._deadline(timeout), check_ack(ack))
+
+    def _deadline(self, timeout: Timeout) -> Optional[float]:
+        """The instant on the event loop's clock; None for a timeout of 0, which is none."""
+        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
+        if seconds < 0:
+            raise ValueError(f"timeout must be in seconds, 0 for none; got {timeout}")
+        now = asyncio.get_event_loop().time()
+        own = now + seconds if seconds else None
+        outer = self._scope.deadline if self._scope is not None else None
+        if outer is None:
+            return own
+        if outer <= now:
+            message = "the deadline of the call that this one is part of is over"
+            raise MeshError("DEADLINE_EXCEEDED", message, delivery="not-sent")
+        return outer if own is None else min(own, outer)
+
+    def _metadata_of(self, metadata: Metadata) -> Dict[str, str]:
+        own = check_metadata(metadata)
+        return own if self._scope is None else {**self._scope.metadata, **own}
+
+
+class BoundClient(_Scoped):
     """What may be asked of one target: a service, or the node at the other end of a session (`ctx.client`)."""
 
     def __init__(self, target: Target, scope: Optional[Context] = None) -> None:
@@ -61,15 +92,21 @@ class BoundClient:
         finally:
             call.close()
 
-    async def emit(self, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None) -> None:
-        """Sends an event to one node; returns when the transport has taken it."""
-        headers = self._metadata_of(metadata)
+    async def emit(
+        self,
+        pattern: Any,
+        data: Any = None,
+        *,
+        ack: Ack = None,
+        timeout: Timeout = None,
+        metadata: Metadata = None,
+    ) -> None:
+        """Sends an event to one node; returns when the transport has taken it.
 
-        async def reach(link: Link, deadline: Optional[float]) -> None:
-            packets = await link.packets(deadline)
-            await packets.emit(pattern, data, headers)
-
-        await self._target.find(self._deadline(timeout), reach)
+        ack -- `received` waits until the node has given it to its handlers, `handled` until all have ended well
+        Raises MeshError when it does not get there (`UNIMPLEMENTED`: no handler), RpcError for what a handler threw.
+        """
+        await deliver(self._target, self._event(pattern, data, ack, timeout, metadata))
 
     async def open_channel(
         self,
@@ -109,27 +146,8 @@ class BoundClient:
 
         return await self._target.find(until, reach)
 
-    def _deadline(self, timeout: Timeout) -> Optional[float]:
-        """The instant on the event loop's clock; None for a timeout of 0, which is none."""
-        seconds = DEFAULT_TIMEOUT if timeout is None else timeout
-        if seconds < 0:
-            raise ValueError(f"timeout must be in seconds, 0 for none; got {timeout}")
-        now = asyncio.get_event_loop().time()
-        own = now + seconds if seconds else None
-        outer = self._scope.deadline if self._scope is not None else None
-        if outer is None:
-            return own
-        if outer <= now:
-            message = "the deadline of the call that this one is part of is over"
-            raise MeshError("DEADLINE_EXCEEDED", message, delivery="not-sent")
-        return outer if own is None else min(own, outer)
 
-    def _metadata_of(self, metadata: Metadata) -> Dict[str, str]:
-        own = check_metadata(metadata)
-        return own if self._scope is None else {**self._scope.metadata, **own}
-
-
-class Client:
+class Client(_Scoped):
     """What a node may ask of others. Every Peer is one; `with_(ctx)` gives one for calls that are part of another."""
 
     def __init__(self, router: Router, scope: Optional[Context] = None) -> None:
@@ -160,10 +178,42 @@ class Client:
         return self.to(service).stream(pattern, data, timeout=timeout, metadata=metadata)
 
     async def emit(
-        self, service: str, pattern: Any, data: Any = None, *, timeout: Timeout = None, metadata: Metadata = None
+        self,
+        service: str,
+        pattern: Any,
+        data: Any = None,
+        *,
+        ack: Ack = None,
+        timeout: Timeout = None,
+        metadata: Metadata = None,
     ) -> None:
         """Sends an event to one node of `service`, as `to(service).emit(…)`."""
-        await self.to(service).emit(pattern, data, timeout=timeout, metadata=metadata)
+        await self.to(service).emit(pattern, data, ack=ack, timeout=timeout, metadata=metadata)
+
+    async def broadcast(
+        self,
+        service: str,
+        pattern: Any,
+        data: Any = None,
+        *,
+        ack: Ack = None,
+        timeout: Timeout = None,
+        metadata: Metadata = None,
+    ) -> List[str]:
+        """Sends an event to every known node of `service`; the ids of those that have it, with `ack`: acknowledged it.
+
+        Nodes that it did not reach are logged. Raises the first failure when it reached none.
+        """
+        return await broadcast(self._router, service, self._event(pattern, data, ack, timeout, metadata))
+
+    async def publish(
+        self, pattern: Any, data: Any = None, *, ack: Ack = None, timeout: Timeout = None, metadata: Metadata = None
+    ) -> List[Receipt]:
+        """Sends an event to one node of every service that has announced a handler for it; the nodes that have it.
+
+        No such service is no error. Services that it did not reach are logged, or raised when that is all.
+        """
+        return await publish(self._router, self._event(pattern, data, ack, timeout, metadata))
 
     async def open_channel(
         self,

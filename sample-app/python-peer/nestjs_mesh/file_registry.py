@@ -8,10 +8,10 @@ import os
 import time
 from pathlib import Path
 from typing import Callable, List, Optional, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from .errors import unavailable
-from .registry import RECORD_TTL, NodeRecord, Registry
+from .registry import RECORD_TTL, NodeRecord, Registry, is_service
 
 T = TypeVar("T")
 #: A reader clears away what has been expired for this long.
@@ -40,6 +40,9 @@ class FileRegistry(Registry):
     async def find(self, service: str) -> List[NodeRecord]:
         return await self._run(lambda: self._find(service))
 
+    async def subscribers(self) -> List[str]:
+        return await self._run(self._services)
+
     async def close(self) -> None:
         pass
 
@@ -61,6 +64,14 @@ class FileRegistry(Registry):
             return []
         found = [self._live(service, path) for path in paths if path.suffix == ".json" and path.name[0] != "."]
         return [record for record in found if record is not None]
+
+    def _services(self) -> List[str]:
+        """Every service whose folder is there: which events it takes is in the records."""
+        try:
+            names = [unquote(path.name) for path in self._root.iterdir() if path.is_dir()]
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in names if is_service(name))
 
     def _live(self, service: str, path: Path) -> Optional[NodeRecord]:
         try:

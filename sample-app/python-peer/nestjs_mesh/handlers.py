@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import logging
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
 
 from .channel import Channel, PeerInfo
-from .errors import MASKED_ERROR, MeshError, RpcError
+from .events import EventCounts, EventHandlers
 from .headers import DEFAULT_CHANNEL
 from .packets import route_of
-
-log = logging.getLogger("nestjs_mesh")
 
 #: Takes `()`, `(data)` or `(data, ctx)`; gives a value, a coroutine or an async generator.
 Handler = Callable[..., Any]
@@ -38,34 +35,69 @@ class Context:
         return None if self.deadline is None else max(0.0, self.deadline - asyncio.get_event_loop().time())
 
 
+@dataclass
+class Served:
+    """The handler of one pattern, with what it allows."""
+
+    handler: Handler
+    #: Seconds; None is no limit of its own.
+    timeout: Optional[float] = None
+    max_concurrency: Optional[int] = None
+    running: int = 0
+
+
 class Handlers:
     """Requests and events by route, raw channels by name; filled by decorators."""
 
     def __init__(self) -> None:
-        self._requests: Dict[str, Handler] = {}
-        self._events: Dict[str, List[Handler]] = {}
+        #: How many events were sent, received, lost, ...
+        self.event_counts = EventCounts()
+        self.events = EventHandlers(self.event_counts)
+        self._requests: Dict[str, Served] = {}
+        self._idempotent: List[str] = []
         self._channels: Dict[str, ChannelHandler] = {}
 
-    def handler(self, pattern: Any) -> Callable[[H], H]:
+    def handler(
+        self,
+        pattern: Any,
+        *,
+        timeout: float = 0,
+        idempotent: bool = False,
+        max_concurrency: Optional[int] = None,
+    ) -> Callable[[H], H]:
         """Decorator: answers requests of `pattern` with a value, a coroutine's value or an async generator's values.
 
-        A second handler of one pattern is a mistake, so it raises ValueError.
+        timeout -- seconds that the handler may take until it answers (a stream: until its first value), 0 for no limit
+        idempotent -- True when a call that may have run can be made again without harm; announced to callers
+        max_concurrency -- how many calls it takes at a time; more are refused at once with RESOURCE_EXHAUSTED
+        Raises ValueError for a second handler of one pattern, and for an option that cannot be.
         """
+        route = route_of(pattern)
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < float("inf"):
+            raise ValueError(f"timeout of {route} must be in seconds, 0 for none; got {timeout!r}")
+        if not isinstance(idempotent, bool):
+            raise ValueError(f"idempotent of {route} must be True or False; got {idempotent!r}")
+        if max_concurrency is not None and (type(max_concurrency) is not int or max_concurrency < 1):
+            raise ValueError(f"max_concurrency of {route} must be a whole number from 1 on; got {max_concurrency!r}")
 
         def add(function: H) -> H:
-            route = route_of(pattern)
             if route in self._requests:
-                raise ValueError(f"pattern {route} already has a handler: {self._requests[route]!r}")
-            self._requests[route] = _with_context(function)
+                raise ValueError(f"pattern {route} already has a handler: {self._requests[route].handler!r}")
+            self._requests[route] = Served(_with_context(function), timeout or None, max_concurrency)
+            if idempotent:
+                self._idempotent.append(route)
             return function
 
         return add
 
     def event(self, pattern: Any) -> Callable[[H], H]:
-        """Decorator: takes events of `pattern`; several handlers of one pattern all run."""
+        """Decorator: takes events of `pattern`, in which `*` is any one token, and `>` or `**` all further ones.
+
+        All handlers that match run. ValueError for a pattern that can match nothing.
+        """
 
         def add(function: H) -> H:
-            self._events.setdefault(route_of(pattern), []).append(_with_context(function))
+            self.events.add(route_of(pattern), _with_context(function), function)
             return function
 
         return add
@@ -81,44 +113,38 @@ class Handlers:
 
         return add
 
-    def find_handler(self, pattern: Any) -> Optional[Handler]:
+    def find_handler(self, pattern: Any) -> Optional[Served]:
         """The handler of a received request's pattern."""
-        handler: Optional[Handler] = _find(pattern, self._requests)
-        return handler
+        route = route_of(pattern)
+        return self._requests.get(route) or self._requests.get(_route_in(route))
 
-    def find_event_handler(self, pattern: Any) -> Optional[Handler]:
-        """One handler that runs all those of a received event's pattern; one that fails does not touch the others."""
-        handlers: Optional[List[Handler]] = _find(pattern, self._events)
+    def find_event_handlers(self, pattern: Any) -> List[Handler]:
+        """The handlers of a received event's pattern; where none has it, that of requests, as in Nest."""
+        route = _route_in(route_of(pattern))
+        found = self.events.find(route)
+        if route not in self.events.patterns:
+            served = self.find_handler(route)
+            return found if served is None else [served.handler, *found]
+        return found
 
-        async def run_all(data: Any, ctx: Context) -> None:
-            failure: Optional[Exception] = None
-            for handler in handlers or ():
-                try:
-                    result = handler(data, ctx)
-                    if hasattr(result, "__await__"):
-                        await result
-                except Exception as error:
-                    log.error("a handler of the event %s failed", ctx.pattern, exc_info=error)
-                    failure = error if isinstance(error, (RpcError, MeshError)) else RpcError(MASKED_ERROR)
-            if failure is not None:
-                raise failure
-
-        return run_all if handlers else None
+    def announced(self) -> Dict[str, List[str]]:
+        """What callers may know of the handlers: the reserved member `mesh` of the record's metadata."""
+        said = {"events": sorted(self.events.patterns), "idempotent": sorted(self._idempotent)}
+        return {key: value for key, value in said.items() if value}
 
     def find_channel_handler(self, name: str) -> Optional[ChannelHandler]:
         """The handler of raw channels of this name."""
         return self._channels.get(name)
 
 
-def _find(pattern: Any, table: Dict[str, Any]) -> Any:
-    """A string that holds JSON means the same as the object, as in Nest."""
-    route = route_of(pattern)
-    if route not in table and isinstance(pattern, str) and pattern.startswith("{"):
-        try:
-            route = route_of(json.loads(pattern))
-        except (ValueError, RecursionError):
-            pass
-    return table.get(route)
+def _route_in(text: str) -> str:
+    """A string that holds the JSON of an object means the same as the object, as in Nest."""
+    if not text.startswith("{"):
+        return text
+    try:
+        return route_of(json.loads(text))
+    except (ValueError, RecursionError):
+        return text
 
 
 def _with_context(handler: Handler) -> Handler:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from dataclasses import replace
 from typing import Any, Awaitable, Callable, Dict, Optional, Union
 
 from .errors import MASKED_ERROR, MeshError, RpcError
-from .handlers import Context, Handler
+from .handlers import Context, Served
 
 log = logging.getLogger("nestjs_mesh")
 
@@ -31,15 +32,24 @@ class InboundCall:
         self._ready = ready
         self._on_done = on_done
         self._open = True
+        self._served: Optional[Served] = None
         self._ctx: Optional[Context] = None
         self._task: Optional[asyncio.Task[None]] = None
         self._timer: Optional[asyncio.TimerHandle] = None
 
-    def run(self, handler: Handler, data: Any, ctx: Context) -> None:
-        """Starts the handler; one that is no coroutine is answered at once."""
-        self._ctx = ctx
+    def run(self, served: Served, data: Any, ctx: Context) -> None:
+        """Starts the handler, or refuses the call where it allows no more; what is no coroutine is answered at once."""
+        if served.max_concurrency is not None and served.running >= served.max_concurrency:
+            message = f"{ctx.pattern} has {served.running} calls under way here, as many as its handler allows"
+            self.refuse(MeshError("RESOURCE_EXHAUSTED", f"{message} (max_concurrency)", delivery="refused"))
+            return
+        if served.timeout is not None:
+            until = asyncio.get_event_loop().time() + served.timeout
+            ctx = replace(ctx, deadline=until if ctx.deadline is None else min(until, ctx.deadline))
+        self._served, self._ctx = served, ctx
+        served.running += 1
         try:
-            result = handler(data, ctx)
+            result = served.handler(data, ctx)
             if hasattr(result, "__await__") or hasattr(result, "__aiter__"):
                 loop = asyncio.get_event_loop()
                 if ctx.deadline is not None:
@@ -51,7 +61,7 @@ class InboundCall:
             self._send({"response": result, "isDisposed": True})
         except Exception as error:
             self._throw(error)
-        self._on_done(self)
+        self._end()
 
     def refuse(self, error: Union[MeshError, RpcError]) -> None:
         """Answers a call that is not run."""
@@ -91,6 +101,11 @@ class InboundCall:
         if hasattr(result, "close"):
             result.close()  # a task that is cancelled before its first step leaves the coroutine unstarted
         self._forget_deadline()
+        self._end()
+
+    def _end(self) -> None:
+        if self._served is not None:
+            self._served.running -= 1
         self._on_done(self)
 
     async def _stream(self, values: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Awaitable, Callable, Optional, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from .events import EventCounts
     from .packet_channel import PacketChannel
     from .session import Session
 
@@ -31,6 +32,14 @@ class Target(Protocol):
     @property
     def service(self) -> str:
         """The name of the service, for errors."""
+
+    @property
+    def counts(self) -> EventCounts:
+        """Where the events that go there are counted."""
+
+    @property
+    def is_known(self) -> bool:
+        """False while there is no node that could be tried."""
 
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         """What `reach` gives for the first node that can be reached before the deadline; MeshError otherwise."""

@@ -10,7 +10,8 @@ from h2.errors import ErrorCodes
 from .channel import Channel, PeerInfo
 from .codec import CallId, is_event_head
 from .errors import MeshError, NoHandlerError, error_from_wire, is_failure, unavailable
-from .handlers import Context, Handlers
+from .events import unhandled
+from .handlers import Context, Handlers, Served
 from .headers import metadata_of
 from .inbound_call import InboundCall
 from .outbound_call import OutboundCall
@@ -71,10 +72,27 @@ class PacketChannel(Reader):
 
     # --- our calls ---
 
-    def open(self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str]) -> OutboundCall:
-        """Sends a request. `deadline` is an instant of the event loop's clock; the call fails by itself then."""
+    def open(
+        self,
+        pattern: Any,
+        data: Any,
+        deadline: Optional[float],
+        metadata: Dict[str, str],
+        ack: Optional[str] = None,
+    ) -> OutboundCall:
+        """Sends a request or, with `ack`, an event whose acknowledgement is the end of the call.
+
+        deadline -- an instant of the event loop's clock; the call fails by itself then
+        """
+        if ack is not None and not self.peer.extended:
+            message = f"{self.peer.service} acknowledges no events: it does not say x-mesh-version"
+            raise MeshError("UNIMPLEMENTED", message, delivery="refused")
         self._last_id += 1
         packet: Dict[str, Any] = {"id": self._last_id, "pattern": pattern, "data": data}
+        if ack is not None:
+            packet = {"id": self._last_id, "event": True, "pattern": pattern, "data": data}
+        if ack == "handled":
+            packet["ack"] = ack
         if metadata:
             packet["metadata"] = metadata
         if deadline is not None and self.peer.extended:
@@ -125,7 +143,10 @@ class PacketChannel(Reader):
             self._on_response(value, size)
         elif kind in ("request", "event"):
             self._packets_seen = True
-            self._on_call(value, kind == "event")
+            if kind == "request":
+                self._on_call(value, self._handlers.find_handler(value["pattern"]))
+            else:
+                self._on_event(value)
         elif kind == "cancel" and extended:
             if value["id"] in self._inbound:
                 self._inbound[value["id"]].cancel()
@@ -188,10 +209,9 @@ class PacketChannel(Reader):
 
     # --- calls of the peer ---
 
-    def _on_call(self, packet: Dict[str, Any], is_event: bool) -> None:
-        call_id, pattern = packet.get("id"), packet["pattern"]
-        key = object() if is_event else call_id  # an event cannot be cancelled, so nobody looks for it by its id
-        if key in self._inbound:
+    def _on_call(self, packet: Dict[str, Any], served: Optional[Served], is_event: bool = False) -> None:
+        call_id = packet["id"]
+        if call_id in self._inbound:
             self._warn("duplicate", f"sent a second request with the id {call_id!r} while the first is open; ignored")
             return
 
@@ -199,44 +219,65 @@ class PacketChannel(Reader):
             if not self.peer.extended:
                 answer.pop("errorId", None)
             if is_event:
-                answer.pop("response", None)  # what is acknowledged is that the handlers have run
-            if call_id is not None:
-                self._reply(call_id, answer)
+                answer.pop("response", None)
+            self._reply(call_id, answer)
 
         def done(call: InboundCall) -> None:
-            del self._inbound[key]
+            del self._inbound[call_id]
             self._end_when_idle()
 
-        self._inbound[key] = call = InboundCall(reply, self.stream.drain, done)
+        self._inbound[call_id] = call = InboundCall(reply, self.stream.drain, done)
         try:
-            deadline = self._admit(packet)
+            ctx = self._admit(packet)
         except MeshError as error:
             self._warn(error.code, error.message)
             call.refuse(error)
             return
-        handler = self._handlers.find_event_handler(pattern) if is_event else self._handlers.find_handler(pattern)
-        if handler is not None:
-            metadata = {**self._metadata, **string_metadata(packet.get("metadata"))}
-            call.run(handler, packet.get("data"), Context(route_of(pattern), self.peer, metadata, deadline))
-            return
-        if is_event:
-            log.error("no event handler for %s, sent by %s", route_of(pattern), self.peer.service)
-        call.refuse(NoHandlerError())
+        if served is not None:
+            call.run(served, packet.get("data"), ctx)
+        else:
+            call.refuse(NoHandlerError())
 
-    def _admit(self, packet: Dict[str, Any]) -> Optional[float]:
-        """The call's deadline; MeshError (`refused`) when it cannot be started."""
-        if len(self._inbound) > MAX_RUNNING:
+    def _on_event(self, packet: Dict[str, Any]) -> None:
+        """An event with an id asks for an acknowledgement: that it was taken or, with `ack: handled`, is done with."""
+        handlers = self._handlers.find_event_handlers(packet["pattern"])
+        events, counts = self._handlers.events, self._handlers.event_counts
+        counts.received += 1
+        failure: Optional[MeshError] = None
+        if not handlers:
+            counts.unhandled += 1
+            failure = unhandled(route_of(packet["pattern"]))
+            log.error("%s, sent by %s", failure.message, self.peer.service)
+        elif "id" in packet and packet.get("ack") == "handled":
+            served = Served(lambda data, ctx: events.run(handlers, data, ctx))
+            self._on_call(packet, served, is_event=True)
+            return
+        else:
+            try:
+                events.start(handlers, packet.get("data"), self._admit(packet))
+            except MeshError as error:
+                counts.failed += 1
+                failure = error
+                log.error("the event %s of %s: %s", packet["pattern"], self.peer.service, error.message)
+        if "id" in packet:
+            err = {} if failure is None else {"err": failure.to_wire(), "status": "error"}
+            self._reply(packet["id"], {**err, "isDisposed": True})
+
+    def _admit(self, packet: Dict[str, Any]) -> Context:
+        """What its handler may know; MeshError (`refused`) when it cannot be started."""
+        if len(self._inbound) + len(self._handlers.events.tasks) > MAX_RUNNING:
             message = f"{MAX_RUNNING} calls of this channel are running already"
             raise MeshError("RESOURCE_EXHAUSTED", message, delivery="refused")
+        route, metadata = route_of(packet["pattern"]), {**self._metadata, **string_metadata(packet.get("metadata"))}
         timeout = packet.get("timeout")
         if timeout is None or not self.peer.extended:
-            return None
+            return Context(route, self.peer, metadata)
         if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout > MAX_TIMEOUT_MS:
             message = f"timeout must be a number of milliseconds up to {MAX_TIMEOUT_MS}; got {str(timeout)[:100]!r}"
             raise MeshError("INVALID_ARGUMENT", message, delivery="refused")
         if timeout <= 0:
             raise MeshError("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived", delivery="refused")
-        return self.stream.connection.loop.time() + timeout / 1000
+        return Context(route, self.peer, metadata, self.stream.connection.loop.time() + timeout / 1000)
 
     def _reply(self, call_id: CallId, answer: Dict[str, Any]) -> None:
         # The id first: who cannot read the rest then still knows whose it is.

@@ -18,7 +18,7 @@ from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
 from .handlers import Handlers
 from .packet_channel import PacketChannel
-from .registry import Announcement, NodeRecord, check_service, open_registry
+from .registry import RESERVED, Announcement, NodeRecord, check_service, open_registry
 from .router import Router
 from .session import Core, Session
 from .tls import Tls
@@ -62,6 +62,8 @@ class Peer(Handlers, Client):
             raise ValueError(f"port must be in 0 to 65535; got {port}")
         if max_frame_bytes < 1024:
             raise ValueError(f"max_frame_bytes must be at least 1024; got {max_frame_bytes}")
+        if RESERVED in (metadata or {}):
+            raise ValueError(f"metadata must not have {RESERVED!r}: it is reserved for what the mesh announces")
         self.service = check_service(service)
         self.node_id = str(uuid.uuid4())
         #: The port that is listened on, once started.
@@ -84,7 +86,9 @@ class Peer(Handlers, Client):
         await self._registry.connect()
         try:
             await self._listen()
-            record = NodeRecord(self.node_id, self.service, *self._announced_address(), self._metadata)
+            said = self.announced()
+            metadata = {**self._metadata, RESERVED: said} if said else self._metadata
+            record = NodeRecord(self.node_id, self.service, *self._announced_address(), metadata)
             self._announcement = Announcement(self._registry, record)
             await self._announcement.start()
         except BaseException:
@@ -109,7 +113,7 @@ class Peer(Handlers, Client):
         closing = [asyncio.ensure_future(channel.close()) for channel in channels]
         if closing:
             await asyncio.wait(closing, timeout=max(0.05, until - time.monotonic()))
-        for task in [*closing, *self._core.tasks]:
+        for task in [*closing, *self._core.tasks, *self.events.tasks]:
             task.cancel()
         await self._router.close()
         await self._registry.close()
@@ -122,7 +126,7 @@ class Peer(Handlers, Client):
         # its last one, and from all others they have come when nothing was open for a moment.
         quiet_since = time.monotonic()
         while time.monotonic() < until:
-            busy = any(session.busy for session in self._router.sessions)
+            busy = bool(self.events.tasks) or any(session.busy for session in self._router.sessions)
             if busy:
                 quiet_since = time.monotonic()
             ended = all(packets.stream.closed or packets.stream.remote_ended for packets in channels)

@@ -14,13 +14,16 @@ import redis.asyncio
 import redis.exceptions
 
 from .errors import MeshError, unavailable
-from .registry import RECORD_TTL, REGISTRY_TIMEOUT, NodeRecord, Registry, stop_task
+from .registry import RECORD_TTL, REGISTRY_TIMEOUT, NodeRecord, Registry, events_of, is_service, stop_task
 
 log = logging.getLogger("nestjs_mesh")
 
 EVENTS_CHANNEL = "mesh:events"
+#: A sorted set of the services that take events; the score is when that is over, in epoch milliseconds.
+SUBSCRIBERS = "mesh:subscribers"
 #: How often a service that the index knows is looked for by SCAN as well, for peers that keep only part 1.
 SCAN_INTERVAL = 15.0
+#: Bridges clocks that differ.
 _STALE_MS = 60_000
 _INDEX_TTL_MS = 3_600_000
 
@@ -71,8 +74,11 @@ class RedisRegistry(Registry):
         pipe = self._redis.pipeline(transaction=True)
         pipe.set(_key(record.service, record.id), text, px=ttl_ms)
         pipe.zadd(index, {record.id: now + ttl_ms})
-        pipe.zremrangebyscore(index, "-inf", now - _STALE_MS)
+        pipe.zremrangebyscore(index, "-inf", now - 2 * _STALE_MS)
         pipe.pexpire(index, _INDEX_TTL_MS)
+        if events_of(record):
+            pipe.zadd(SUBSCRIBERS, {record.service: now + ttl_ms})
+            pipe.zremrangebyscore(SUBSCRIBERS, "-inf", now - 2 * _STALE_MS)
         if joins:
             pipe.publish(EVENTS_CHANNEL, _event("join", record))
         await self._ask(pipe.execute())
@@ -85,7 +91,7 @@ class RedisRegistry(Registry):
         await self._ask(pipe.execute())
 
     async def find(self, service: str) -> List[NodeRecord]:
-        found = await self._ask(self._redis.zrangebyscore(_index(service), _now_ms(), "+inf"))
+        found = await self._ask(self._redis.zrangebyscore(_index(service), _now_ms() - _STALE_MS, "+inf"))
         ids = {member.decode("utf-8", "replace") for member in found}
         now = time.monotonic()
         if not ids or now - self._scanned_at.get(service, -SCAN_INTERVAL) >= SCAN_INTERVAL:
@@ -98,6 +104,11 @@ class RedisRegistry(Registry):
         values = await self._ask(self._redis.mget([_key(service, node_id) for node_id in wanted]))
         found = [self.read(value, service, node_id) for node_id, value in zip(wanted, values) if value is not None]
         return [record for record in found if record is not None]
+
+    async def subscribers(self) -> List[str]:
+        found = await self._ask(self._redis.zrangebyscore(SUBSCRIBERS, _now_ms() - _STALE_MS, "+inf"))
+        names = (member.decode("utf-8", "replace") for member in found)
+        return sorted(name for name in names if is_service(name))
 
     async def close(self) -> None:
         if self._hints is not None:

@@ -20,17 +20,25 @@ RECORD_TTL = 10.0
 #: Every exchange with a store is given up after this many seconds.
 REGISTRY_TIMEOUT = 5.0
 
+#: The member of a record's metadata that belongs to the mesh.
+RESERVED = "mesh"
+
 _SERVICE = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._@/+-]{0,127}")
 
 
 def check_service(name: Any) -> str:
     """A service name that is safe in every key, path and search; ValueError otherwise."""
-    if not isinstance(name, str) or not _SERVICE.fullmatch(name):
+    if not is_service(name):
         raise ValueError(
             f"service name {name!r} must have 1 to 128 characters of A-Z a-z 0-9 . _ @ / + - and begin with a letter, "
             "a digit or @"
         )
-    return name
+    return str(name)
+
+
+def is_service(name: Any) -> bool:
+    """True for what can be the name of a service."""
+    return isinstance(name, str) and _SERVICE.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,13 @@ def parse_record(value: Any, service: str, node_id: str) -> NodeRecord:
     return NodeRecord(node_id, service, host, port, metadata if isinstance(metadata, dict) else {})
 
 
+def events_of(record: NodeRecord) -> List[str]:
+    """The event patterns that a node announces; what is not of the right shape is left out."""
+    mesh = record.metadata.get(RESERVED)
+    events = mesh.get("events") if isinstance(mesh, dict) else None
+    return [pattern for pattern in events if isinstance(pattern, str)] if isinstance(events, list) else []
+
+
 class Registry(ABC):
     """A store of records. Its methods raise MeshError when the store is away."""
 
@@ -100,6 +115,10 @@ class Registry(ABC):
     @abstractmethod
     async def find(self, service: str) -> List[NodeRecord]:
         """The live nodes of a service."""
+
+    @abstractmethod
+    async def subscribers(self) -> List[str]:
+        """The services with a node that announces event patterns, and maybe some more."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
 
 from .errors import MeshError, unavailable
+from .events import EventCounts
 from .link import Reach
 from .packet_channel import PacketChannel
-from .registry import NodeRecord, Registry, check_service, stop_task
-from .service_view import ServiceView, wait_for_event
+from .pattern_trie import matches
+from .registry import NodeRecord, Registry, check_service, events_of, stop_task
 from .session import Core, Session
 from .shared import Shared
+from .view import View, wait_for_event
 
 T = TypeVar("T")
 
@@ -25,7 +27,10 @@ class Router:
         self.sessions: Set[Session] = set()
         self._core = core
         self._registry = registry
-        self._views: Dict[str, ServiceView] = {}
+        self._views: Dict[str, View[NodeRecord]] = {}
+        #: The services that take events, once somebody publishes; one that was seen is not forgotten.
+        self._subscribers: Optional[View[str]] = None
+        self._taking: Set[str] = set()
         self._tls = tls
         self._by_node: Dict[str, List[Session]] = {}
         self._dialling: Shared[Session] = Shared()
@@ -33,12 +38,19 @@ class Router:
         self._turn = 0
         core.on_packets = self._on_packets
         core.on_closed = self._on_closed
-        registry.on_hint = lambda service: self._views[service].kick.set() if service in self._views else None
+        registry.on_hint = self._on_hint
+
+    @property
+    def event_counts(self) -> EventCounts:
+        """What became of the events of this node."""
+        return self._core.handlers.event_counts
 
     async def close(self) -> None:
         """Ends all looking and connecting, then every connection."""
-        for view in self._views.values():
-            await stop_task(view.task)
+        for task in [view.task for view in self._views.values()]:
+            await stop_task(task)
+        if self._subscribers is not None:
+            await stop_task(self._subscribers.task)
         self._dialling.cancel()
         await asyncio.gather(*(session.connection.close() for session in list(self.sessions)))
 
@@ -46,15 +58,42 @@ class Router:
         """The nodes of a service; ValueError when that is no name of one."""
         return ServiceTarget(check_service(service), self)
 
-    async def find(self, service: str, deadline: Optional[float], reach: Reach[T]) -> T:
-        """Tries the nodes of a service in turn until one is reached or the deadline passes."""
-        if service not in self._views:
-            self._views[service] = ServiceView(service, self._registry)
-        view = self._views[service]
+    def links_to(self, service: str) -> List[NodeLink]:
+        """The ways to all nodes of a service that take something new."""
+        links = [NodeLink(self, *candidate) for candidate in self._candidates(self._view(service))]
+        return [link for link in links if link.record is not None or link.live is not None]
+
+    async def takers_of(self, route: str, deadline: Optional[float]) -> List[ServiceTarget]:
+        """The services with a node that announces a handler of the event; MeshError when the registry does not say."""
+        if self._subscribers is None:
+            self._subscribers = View("subscribers", self._registry.subscribers, self._registry.poll_interval)
+        await self._first_look(self._subscribers, deadline)
+        self._taking.update(self._subscribers.found)
+        views = [self._view(service) for service in sorted(self._taking)]
+        for view in views:
+            await self._first_look(view, deadline)
+
+        def accepts(record: NodeRecord) -> bool:
+            return record.id != self._core.node_id and any(matches(pattern, route) for pattern in events_of(record))
+
+        takers = [view.subject for view in views if any(map(accepts, view.found))]
+        return [ServiceTarget(service, self, accepts) for service in takers]
+
+    async def find(
+        self,
+        service: str,
+        deadline: Optional[float],
+        reach: Reach[T],
+        accepts: Optional[Callable[[NodeRecord], bool]] = None,
+    ) -> T:
+        """Tries the nodes of a service in turn, those that will do, until one is reached or the deadline passes."""
+        view = self._view(service)
         failures: Dict[str, MeshError] = {}
         pause = 0.1
         while not self._core.closed:
             for node_id, record in self._candidates(view):
+                if accepts is not None and (record is None or not accepts(record)):
+                    continue
                 address = f"{record.host}:{record.port}" if record else f"node {node_id}"
                 try:
                     return await reach(NodeLink(self, node_id, record), deadline)
@@ -87,12 +126,36 @@ class Router:
 
         return await self._dialling.get(record.id, dial, deadline)
 
-    def _candidates(self, view: ServiceView) -> List[Tuple[str, Optional[NodeRecord]]]:
+    def is_known(self, service: str) -> bool:
+        """True when there is a node of the service to try."""
+        return bool(self._candidates(self._view(service)))
+
+    def _view(self, service: str) -> View[NodeRecord]:
+        if service not in self._views:
+            registry = self._registry
+            self._views[service] = View(service, lambda: registry.find(service), registry.poll_interval)
+        return self._views[service]
+
+    async def _first_look(self, view: View[Any], deadline: Optional[float]) -> None:
+        left = None if deadline is None else max(0.0, deadline - asyncio.get_event_loop().time())
+        if not view.looked.is_set():
+            await wait_for_event(view.looked, left)
+        if not view.looked.is_set():
+            reason = f" ({view.failure})" if view.failure is not None else ""
+            raise unavailable(f"the registry has not said yet who takes events{reason}", "not-sent")
+
+    def _on_hint(self, service: str) -> None:
+        if service in self._views:
+            self._views[service].kick.set()
+        if self._subscribers is not None:
+            self._subscribers.kick.set()
+
+    def _candidates(self, view: View[NodeRecord]) -> List[Tuple[str, Optional[NodeRecord]]]:
         """All nodes, each call beginning with the next one; those that just failed come last."""
-        nodes: Dict[str, Optional[NodeRecord]] = {record.id: record for record in view.nodes}
+        nodes: Dict[str, Optional[NodeRecord]] = {record.id: record for record in view.found}
         for node_id, sessions in self._by_node.items():
             # A live channel outranks a missing record.
-            if node_id not in nodes and any(s.peer and s.peer.service == view.service for s in sessions):
+            if node_id not in nodes and any(s.peer and s.peer.service == view.subject for s in sessions):
                 nodes[node_id] = None
         nodes.pop(self._core.node_id, None)
         if not nodes:
@@ -129,9 +192,19 @@ class ServiceTarget(NamedTuple):
 
     service: str
     router: Router
+    #: Holds for the nodes that will do; None is all.
+    accepts: Optional[Callable[[NodeRecord], bool]] = None
+
+    @property
+    def counts(self) -> EventCounts:
+        return self.router.event_counts
+
+    @property
+    def is_known(self) -> bool:
+        return self.router.is_known(self.service)
 
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
-        return await self.router.find(self.service, deadline, reach)
+        return await self.router.find(self.service, deadline, reach, self.accepts)
 
 
 class NodeLink(NamedTuple):
@@ -141,11 +214,15 @@ class NodeLink(NamedTuple):
     node_id: str
     record: Optional[NodeRecord]
 
+    @property
+    def live(self) -> Optional[PacketChannel]:
+        """A packet channel that is open and takes new calls."""
+        channels = (session.usable_packets for session in self.router.sessions_with(self.node_id))
+        return next((packets for packets in channels if packets is not None), None)
+
     async def packets(self, deadline: Optional[float]) -> PacketChannel:
-        for session in self.router.sessions_with(self.node_id):
-            packets = session.usable_packets
-            if packets is not None:
-                return packets
+        if self.live is not None:
+            return self.live
         return await (await self.session(deadline)).packets(deadline)
 
     async def session(self, deadline: Optional[float]) -> Session:
@@ -157,11 +234,11 @@ class NodeLink(NamedTuple):
         return await self.router.dial(self.record, deadline)
 
 
-def _not_found(view: ServiceView, failures: Dict[str, MeshError]) -> MeshError:
-    found = {0: "no node", 1: "one node"}.get(len(view.nodes), f"{len(view.nodes)} nodes")
-    message = f"no node of {view.service!r} could be reached in time; the registry names {found}"
+def _not_found(view: View[NodeRecord], failures: Dict[str, MeshError]) -> MeshError:
+    found = {0: "no node", 1: "one node"}.get(len(view.found), f"{len(view.found)} nodes")
+    message = f"no node of {view.subject!r} could be reached in time; the registry names {found}"
     message += "".join(f"; {address}: {error.message}" for address, error in failures.items())
     delivery = list(failures.values())[-1].delivery if failures else "not-sent"
     if view.failure is not None:
         message += f" (the registry could not be asked: {view.failure})"
-    return MeshError("UNAVAILABLE", message, delivery=delivery, service=view.service)
+    return MeshError("UNAVAILABLE", message, delivery=delivery, service=view.subject)
