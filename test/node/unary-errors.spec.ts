@@ -1,0 +1,102 @@
+/** Plain HTTP/2: errors are JSON that a person can read, in the statuses that fit. */
+import { describe, expect, it } from '@jest/globals';
+import { NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
+import { DEFAULT_WIRE_LIMITS } from '../../lib/protocol/limits.js';
+import {
+  ask,
+  call,
+  containing,
+  curl,
+  JSON_TYPE,
+  refusal,
+  running,
+  session,
+  type Answer,
+} from './unary-fixture.js';
+
+describe('An error over plain HTTP/2', () => {
+  it('of no handler is 404 in the words of Nest', async () => {
+    const { url } = await running();
+    const body = refusal('NOT_FOUND', NO_MESSAGE_HANDLER);
+    await expect(call(url, 'no such route')).resolves.toEqual({ status: 404, body });
+  });
+
+  it('of a handler is 500 with what its RpcException holds, and masked otherwise', async () => {
+    const { url } = await running();
+    const fail = async (how: string): Promise<unknown> => {
+      const { status, body } = await call(url, 'fail', how);
+      return [status, (body as { error: unknown }).error];
+    };
+    await expect(fail('object')).resolves.toEqual([
+      500,
+      { code: 'UNKNOWN', message: 'the handler failed', details: { reason: 'sold out', left: 0 } },
+    ]);
+    await expect(fail('text')).resolves.toEqual([
+      500,
+      { code: 'UNKNOWN', message: 'sold out', details: { status: 'error', message: 'sold out' } },
+    ]);
+    await expect(fail('mesh')).resolves.toEqual([409, { code: 'ABORTED', message: 'changed meanwhile' }]);
+    const masked = await fail('secret');
+    expect(masked).toMatchObject([500, { code: 'UNKNOWN', message: 'Internal server error' }]);
+    expect(JSON.stringify(masked)).not.toContain('secret');
+  });
+
+  it('names what is wrong with the request', async () => {
+    const { url } = await running();
+    const cases: [Promise<Answer>, number, string, string][] = [
+      [curl(`${url}/rpc/orders.total`, ...JSON_TYPE, '-d', '{'), 400, 'INVALID_ARGUMENT', 'not JSON'],
+      [
+        curl(`${url}/rpc/orders.total`, '-d', '[1]'),
+        400,
+        'INVALID_ARGUMENT',
+        'must be application/json, not application/x-www-form-urlencoded',
+      ],
+      [curl(`${url}/rpc/`, '-X', 'POST'), 400, 'INVALID_ARGUMENT', '/rpc/{route}'],
+      [curl(`${url}/rpc/%zz`, '-X', 'POST'), 400, 'INVALID_ARGUMENT', '%zz'],
+      [call(url, 'null', {}, '-H', 'x-mesh-timeout: soon'), 400, 'INVALID_ARGUMENT', 'not soon'],
+      [
+        call(url, 'null', {}, '-H', 'origin: https://page.example'),
+        403,
+        'PERMISSION_DENIED',
+        'https://page.example',
+      ],
+      [curl(`${url}/rpc/null`), 501, 'UNIMPLEMENTED', '/rpc takes POST, not GET'],
+      [curl(`${url}/health`, '-X', 'POST'), 501, 'UNIMPLEMENTED', '/health takes GET or HEAD, not POST'],
+    ];
+    for (const [answer, status, code, message] of cases)
+      await expect(answer).resolves.toEqual({ status, body: refusal(code, containing(message)) });
+  });
+
+  it('names limits.maxFrameBytes for a body that is too large, declared or not, and for such an answer', async () => {
+    const { url } = await running({ limits: { ...DEFAULT_WIRE_LIMITS, maxFrameBytes: 4_096 } });
+    const tooLarge = {
+      status: 429,
+      body: refusal('RESOURCE_EXHAUSTED', containing('limits.maxFrameBytes (4096)')),
+    };
+    const http2 = session(url);
+    const path = { ':path': '/rpc/type%20of%20data' };
+    await expect(ask(http2, { ...path, 'content-length': '5000' }, Buffer.alloc(1))).resolves.toEqual(
+      tooLarge,
+    );
+    await expect(ask(http2, path, Buffer.alloc(5_000, ' '))).resolves.toEqual(tooLarge);
+    await expect(call(url, 'large', 5_000)).resolves.toEqual(tooLarge);
+    await expect(call(url, 'type of data', 'x'.repeat(4_000))).resolves.toEqual({
+      status: 200,
+      body: 'string',
+    });
+    await expect(call(url, 'large', 4_000)).resolves.toMatchObject({ status: 200 });
+  });
+
+  it('ends a body that stands still', async () => {
+    const { url } = await running({ limits: { incompleteFrameTimeoutMs: 100 } });
+    await expect(ask(session(url), { ':path': '/rpc/null' }, Buffer.from('['))).resolves.toEqual({
+      status: 504,
+      body: refusal('DEADLINE_EXCEEDED', containing('limits.incompleteFrameTimeoutMs')),
+    });
+  });
+
+  it('comes at once when a handler wants to call back a caller who has no name', async () => {
+    const { url } = await running();
+    await expect(call(url, 'call back')).resolves.toMatchObject({ status: 500 });
+  });
+});
