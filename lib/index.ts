@@ -43,7 +43,7 @@ export { MeshRecord, MeshRecordBuilder, type MeshRecordOptions } from './nest/me
 export { AsyncIterableInterceptor } from './nest/async-iterable.interceptor.js';
 export { MeshExceptionFilter } from './nest/mesh-exception.filter.js';
 export { MeshHttpExceptionFilter } from './nest/mesh-http-exception.filter.js';
-export type { HandlerErrorDetails, HandlerErrorWire } from './nest/handler-error.js';
+export type { HandlerErrorDetails, HandlerErrorWire } from './protocol/handler-error.js';
 export { getMeshClientToken, InjectMeshClient, MESH_OPTIONS, MESH_TRANSPORT } from './nest/mesh.tokens.js';
 export type { MeshEvents, MeshStatus } from './nest/mesh.status.js';
 export { MeshNode, type NodeStatus } from './node/mesh-node.js';

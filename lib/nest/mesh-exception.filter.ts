@@ -13,7 +13,7 @@ import {
   isHttpStatus,
   isRecord,
   type HandlerErrorWire,
-} from './handler-error.js';
+} from '../protocol/handler-error.js';
 import { MeshContext } from './mesh.context.js';
 import { callText } from './reply-errors.js';
 

@@ -6,7 +6,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Observable } from 'rxjs';
 import { HTTP_STATUS_OF_ERROR_CODE } from '../protocol/error-code.js';
 import { MeshError } from '../protocol/mesh-error.js';
-import { isHandlerError, isRecord } from './handler-error.js';
+import { isHandlerError, isRecord } from '../protocol/handler-error.js';
 import { MeshExceptionFilter } from './mesh-exception.filter.js';
 
 /**

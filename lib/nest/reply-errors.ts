@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { InboundCall } from '../transport/inbound-call.js';
 import type { Peer } from '../transport/peer.js';
-import { isHandlerError, isRecord } from './handler-error.js';
+import { isHandlerError, isRecord } from '../protocol/handler-error.js';
 
 /** Nest's words for an error whose cause callers must not see. */
 const MASKED = { status: 'error', message: 'Internal server error' } as const;

@@ -8,7 +8,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { HTTP_STATUS_OF_ERROR_CODE, type MeshErrorCode } from '../protocol/error-code.js';
+import type { MeshErrorCode } from '../protocol/error-code.js';
 import { CHANNEL_PATH, HEADER, headerOf } from '../protocol/headers.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
@@ -18,6 +18,7 @@ import { addressOf, TCP_NETWORK, type Binding, type MeshHttpServer, type Network
 import { peerFault } from './node-errors.js';
 import { Session } from './session.js';
 import type { MeshTlsOptions } from './tls-options.js';
+import { answerError } from './unary-answer.js';
 import { unaryPathOf, type UnaryPath } from './unary-path.js';
 
 /** What a listener needs to know. */
@@ -44,6 +45,8 @@ export interface ChannelAcceptor {
 /** Cancelled call streams are resets, so peers may send more of them than Node allows; a flood still ends the session. */
 const STREAM_RESET_BURST = 10_000;
 const STREAM_RESETS_PER_SECOND = 1_000;
+
+const PATHS = `${CHANNEL_PATH} (channels), /rpc/{route}, /events/{route}, /health and /ready`;
 
 /** How long the last bytes of a session may take to leave. */
 const SESSION_CLOSE_MS = 500;
@@ -159,17 +162,8 @@ export class Listener {
 }
 
 /** Answers a stream request with a status and `{"error": {code, message}}`, and takes nothing more from it. */
-export function refuse(
-  stream: ServerHttp2Stream,
-  error: MeshError,
-  status = HTTP_STATUS_OF_ERROR_CODE[error.code],
-): void {
-  if (stream.headersSent || stream.destroyed) return;
-  stream.respond({ ':status': status, 'content-type': 'application/json' });
-  stream.end(JSON.stringify({ error: { code: error.code, message: error.rawMessage } }));
-  // The request body is of no interest, but unread it would keep the stream open.
-  stream.resume();
-  stream.once('finish', () => stream.close(constants.NGHTTP2_NO_ERROR));
+export function refuse(stream: ServerHttp2Stream, error: MeshError): void {
+  answerError(stream, error);
 }
 
 function refusalOf(headers: IncomingHttpHeaders): MeshError | undefined {
@@ -177,7 +171,7 @@ function refusalOf(headers: IncomingHttpHeaders): MeshError | undefined {
   const reject = (code: MeshErrorCode, message: string): MeshError =>
     new MeshError(code, message, { delivery: 'refused' });
   if (path.split('?', 1)[0] !== CHANNEL_PATH)
-    return reject('NOT_FOUND', `no such path: ${path.slice(0, 100)}; channels are at ${CHANNEL_PATH}`);
+    return reject('NOT_FOUND', `no such path: ${path.slice(0, 100)}; there are ${PATHS}`);
   if (headers[':method'] !== 'POST')
     return reject('UNIMPLEMENTED', `${CHANNEL_PATH} takes POST, not ${headers[':method']}`);
   if (headerOf(headers, HEADER.serviceName) === undefined) {

@@ -1,11 +1,13 @@
 /** Answers over plain HTTP/2: a status and unframed JSON, errors as `{"error": {code, message, details?}}`. */
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { HTTP_STATUS_OF_ERROR_CODE, type MeshErrorCode } from '../protocol/error-code.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { FramePayload } from '../protocol/frame.js';
+import { isHandlerError } from '../protocol/handler-error.js';
+import { UnaryRefusal } from './unary-refusal.js';
 
 /** How long a caller may go on sending after our answer; a reset at once makes `curl` drop the answer. */
-const LINGER_MS = 5_000;
+const LINGER_MS = 1_000;
 
 /** What `error` holds in the body of an answer. */
 export interface UnaryError {
@@ -18,41 +20,65 @@ export interface UnaryError {
 /** The `err` by which a service says that no handler has the route: the words of Nest, which cannot be imported here. */
 const NO_HANDLER = 'There is no matching message handler defined in the remote service.';
 
+/** What an answer says of an error. */
+export interface UnaryFailure {
+  readonly status: number;
+  readonly headers?: OutgoingHttpHeaders;
+  readonly error: UnaryError;
+}
+
 /** What the `err` and the `errorId` of a response packet are in an answer. */
-export function unaryErrorOf(err: unknown, errorId?: string): UnaryError {
+export function unaryFailureOf(err: unknown, errorId?: string): UnaryFailure {
+  if (err instanceof UnaryRefusal)
+    return {
+      status: err.httpStatus,
+      headers: err.headers,
+      error: { code: err.code, message: err.rawMessage },
+    };
   const fault = MeshError.is(err) ? err : MeshError.fromWire(err);
   if (fault !== undefined) {
     const { code, rawMessage: message, details } = fault;
-    return details === undefined ? { code, message } : { code, message, details };
+    const error = details === undefined ? { code, message } : { code, message, details };
+    return { status: HTTP_STATUS_OF_ERROR_CODE[code], error };
   }
-  if (err === NO_HANDLER) return { code: 'NOT_FOUND', message: NO_HANDLER };
-  return {
-    code: 'UNKNOWN',
-    message: messageOf(err),
-    details: errorId === undefined ? err : withId(err, errorId),
-  };
+  if (err === NO_HANDLER) return { status: 404, error: { code: 'NOT_FOUND', message: NO_HANDLER } };
+  if (isHandlerError(err)) {
+    const { code, message, details } = err;
+    // A status that is no error would say that the call has succeeded.
+    return { status: Math.max(details.httpStatus, 400), error: { code, message, details } };
+  }
+  const details = errorId === undefined ? err : withId(err, errorId);
+  return { status: 500, error: { code: 'UNKNOWN', message: messageOf(err), details } };
+}
+
+/** The body of an answer that says what `error` holds. Throws when that is no JSON. */
+export function errorBody(error: UnaryError): string {
+  return JSON.stringify({ error });
 }
 
 /**
- * Answers with an error in the status of its code. Throws when `err` is no JSON; nothing is answered then. Does nothing when
+ * Answers with an error in the status that fits it. Throws when `err` is no JSON; nothing is answered then. Does nothing when
  * the stream is answered or gone.
  */
-export function answerError(stream: ServerHttp2Stream, err: unknown, errorId?: string): void {
-  const error = unaryErrorOf(err, errorId);
-  answer(stream, HTTP_STATUS_OF_ERROR_CODE[error.code], JSON.stringify({ error }));
+export function answerError(stream: ServerHttp2Stream, err: unknown): void {
+  const { status, headers, error } = unaryFailureOf(err);
+  answer(stream, status, errorBody(error), headers);
 }
 
 /** Answers, with JSON or without a body, and ends the stream. Does nothing when it is answered or gone. */
-export function answer(stream: ServerHttp2Stream, status: number, json?: FramePayload): void {
+export function answer(
+  stream: ServerHttp2Stream,
+  status: number,
+  json?: FramePayload,
+  headers?: OutgoingHttpHeaders,
+): void {
   if (stream.headersSent || stream.destroyed || stream.closed) return;
-  if (json === undefined) stream.respond({ ':status': status }, { endStream: true });
+  if (json === undefined) stream.respond({ ...headers, ':status': status }, { endStream: true });
   else {
     const body = Buffer.from(json);
     const isHead = asksForHead(stream);
-    stream.respond(
-      { ':status': status, 'content-type': 'application/json', 'content-length': body.length },
-      { endStream: isHead },
-    );
+    const described = { 'content-type': 'application/json', 'content-length': body.length };
+    stream.respond({ ...headers, ':status': status, ...described }, { endStream: isHead });
     if (!isHead) stream.end(body);
   }
   // What is left of the request is of no interest, but unread it would keep the stream open.

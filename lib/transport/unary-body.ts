@@ -1,12 +1,12 @@
 /** Reads the whole body of a request, within limits. */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { WireLimits } from '../protocol/limits.js';
-import { MeshError } from '../protocol/mesh-error.js';
 import { cancelledByCaller } from './inbound-call.js';
+import { UnaryRefusal } from './unary-refusal.js';
 
 /**
- * The body. Rejects with a `MeshError`: `RESOURCE_EXHAUSTED` when it is over `limits.maxFrameBytes`, declared or real,
- * `DEADLINE_EXCEEDED` when it stands still for `limits.incompleteFrameTimeoutMs`, `CANCELLED` when the caller leaves.
+ * The body. Rejects with a `MeshError`: `RESOURCE_EXHAUSTED` (413) when it is over `limits.maxFrameBytes`, declared or real,
+ * `DEADLINE_EXCEEDED` (408) when it stands still for `limits.incompleteFrameTimeoutMs`, `CANCELLED` when the caller leaves.
  */
 export function readBody(
   stream: ServerHttp2Stream,
@@ -37,10 +37,10 @@ export function readBody(
     stream.setTimeout(incompleteFrameTimeoutMs, () =>
       settle(() =>
         reject(
-          new MeshError(
+          new UnaryRefusal(
             'DEADLINE_EXCEEDED',
             `the body stood still for ${incompleteFrameTimeoutMs} ms (limits.incompleteFrameTimeoutMs)`,
-            { delivery: 'refused' },
+            { httpStatus: 408 },
           ),
         ),
       ),
@@ -48,10 +48,10 @@ export function readBody(
   });
 }
 
-function tooLarge(size: string, limit: number): MeshError {
-  return new MeshError(
+function tooLarge(size: string, limit: number): UnaryRefusal {
+  return new UnaryRefusal(
     'RESOURCE_EXHAUSTED',
     `a body of ${size} is over limits.maxFrameBytes (${limit}) of the receiver`,
-    { delivery: 'refused' },
+    { httpStatus: 413 },
   );
 }

@@ -5,7 +5,7 @@ import { exceeds, payloadBytes, type FramePayload } from '../protocol/frame.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata, ResponsePacket } from '../protocol/packet.js';
 import { cancelledByCaller, InboundCall, type ReplyCarrier } from './inbound-call.js';
-import { answer, answerError } from './unary-answer.js';
+import { answer, answerError, errorBody, unaryFailureOf } from './unary-answer.js';
 
 /** What the request says. */
 export interface UnaryOpening {
@@ -31,6 +31,8 @@ export class UnaryCall implements ReplyCarrier {
   private held: { readonly payload: FramePayload | undefined } | undefined;
   private readonly madeAt = performance.now();
   private timer: NodeJS.Timeout | undefined;
+  /** True once the handler has given more than an answer may hold. */
+  private oversized = false;
 
   constructor(
     private readonly stream: ServerHttp2Stream,
@@ -68,7 +70,7 @@ export class UnaryCall implements ReplyCarrier {
   reply(packet: ResponsePacket): void {
     const { stream, held } = this;
     if (packet.err !== undefined) {
-      answerError(stream, packet.err, packet.errorId);
+      this.fail(packet.err, packet.errorId);
       return;
     }
     // The end of several values brings no response of its own, unlike the answer `undefined`.
@@ -90,11 +92,26 @@ export class UnaryCall implements ReplyCarrier {
     clearTimeout(this.timer);
   }
 
+  private fail(err: unknown, errorId: string | undefined): void {
+    const { status, error } = unaryFailureOf(err, errorId);
+    const body = errorBody(error);
+    this.checkSize(body);
+    // 429 would tell the caller to try again later.
+    answer(this.stream, this.oversized ? 500 : status, body);
+  }
+
   private encode(value: unknown): FramePayload | undefined {
     if (value === undefined) return undefined;
     const payload = JSON_CODEC.encode(value);
+    this.checkSize(payload);
+    return payload;
+  }
+
+  /** What throws here comes back as the error of the call. */
+  private checkSize(payload: FramePayload): void {
     const { maxFrameBytes } = this.opening;
-    if (!exceeds(payload, maxFrameBytes)) return payload;
+    if (!exceeds(payload, maxFrameBytes)) return;
+    this.oversized = true;
     throw new MeshError(
       'RESOURCE_EXHAUSTED',
       `an answer of ${payloadBytes(payload)} bytes is over limits.maxFrameBytes (${maxFrameBytes})`,

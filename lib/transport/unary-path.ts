@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 import { HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
+import { UnaryRefusal } from './unary-refusal.js';
 
 /** What a request asks for. */
 export type UnaryPath =
@@ -19,17 +20,20 @@ export function unaryPathOf(headers: IncomingHttpHeaders): UnaryPath | undefined
   return { kind: kind === 'rpc' ? 'rpc' : 'events', name };
 }
 
-/** Throws a `MeshError` (`UNIMPLEMENTED`) for a method that the path does not take. */
+/** Throws a `MeshError` (`UNIMPLEMENTED`, 405) for a method that the path does not take. */
 export function checkMethod({ kind }: UnaryPath, headers: IncomingHttpHeaders): void {
   const takes = kind === 'rpc' || kind === 'events' ? ['POST'] : ['GET', 'HEAD'];
   const method = headers[':method'] ?? '';
   if (takes.includes(method)) return;
-  throw refused('UNIMPLEMENTED', `/${kind} takes ${takes.join(' or ')}, not ${method}`);
+  throw new UnaryRefusal('UNIMPLEMENTED', `/${kind} takes ${takes.join(' or ')}, not ${method}`, {
+    httpStatus: 405,
+    headers: { allow: takes.join(', ') },
+  });
 }
 
 /**
  * The route of a call or an event. Throws a `MeshError`: `INVALID_ARGUMENT` for a name that is missing or not percent-encoded,
- * and for a body that says to be no JSON; `PERMISSION_DENIED` for a request of a web page, which any page could make a browser
+ * and (415) for a body that says to be no JSON; `PERMISSION_DENIED` for a request of a web page, which any page could make a browser
  * send to a node on the same machine.
  */
 export function routeOf(name: string, headers: IncomingHttpHeaders): string {
@@ -39,9 +43,10 @@ export function routeOf(name: string, headers: IncomingHttpHeaders): string {
   }
   const type = headers['content-type'];
   if (type !== undefined && !/^application\/json\s*(;|$)/i.test(type)) {
-    throw refused(
+    throw new UnaryRefusal(
       'INVALID_ARGUMENT',
       `the header content-type must be application/json, not ${type.slice(0, 100)}`,
+      { httpStatus: 415 },
     );
   }
   if (name === '')
@@ -64,9 +69,6 @@ export function budgetOf(headers: IncomingHttpHeaders): number | undefined {
   );
 }
 
-function refused(
-  code: 'INVALID_ARGUMENT' | 'PERMISSION_DENIED' | 'UNIMPLEMENTED',
-  message: string,
-): MeshError {
+function refused(code: 'INVALID_ARGUMENT' | 'PERMISSION_DENIED', message: string): MeshError {
   return new MeshError(code, message, { delivery: 'refused' });
 }

@@ -1,12 +1,14 @@
 /** Plain HTTP/2: errors are JSON that a person can read, in the statuses that fit. */
 import { describe, expect, it } from '@jest/globals';
 import { NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
+import { MeshExceptionFilter } from '../../lib/index.js';
 import { DEFAULT_WIRE_LIMITS } from '../../lib/protocol/limits.js';
 import {
   ask,
   call,
   containing,
   curl,
+  headersOf,
   JSON_TYPE,
   refusal,
   running,
@@ -41,13 +43,50 @@ describe('An error over plain HTTP/2', () => {
     expect(JSON.stringify(masked)).not.toContain('secret');
   });
 
+  it('has the status of the HttpException, when MeshExceptionFilter carries it', async () => {
+    const { url } = await running({}, new MeshExceptionFilter());
+    await expect(call(url, 'fail', 'gone')).resolves.toEqual({
+      status: 410,
+      body: {
+        error: {
+          code: 'NOT_FOUND',
+          message: 'sold out',
+          details: { httpStatus: 410, response: { statusCode: 410, message: 'sold out', error: 'Gone' } },
+        },
+      },
+    });
+    await expect(call(url, 'fail', 'moved')).resolves.toMatchObject({ status: 400 });
+  });
+
+  it('names the paths and the methods that there are', async () => {
+    const { url } = await running();
+    for (const path of ['/', '/rpc', '/nowhere'])
+      await expect(curl(url + path, ...JSON_TYPE, '-d', '[1]')).resolves.toEqual({
+        status: 404,
+        body: refusal('NOT_FOUND', containing('/rpc/{route}, /events/{route}, /health and /ready')),
+      });
+    await expect(headersOf(`${url}/nowhere`)).resolves.toContain('HTTP/2 404');
+    const headers = await headersOf(`${url}/rpc/null`);
+    expect(headers).toContain('HTTP/2 405');
+    expect(headers).toContain('allow: POST');
+  });
+
+  it('reaches a caller that is still sending its body', async () => {
+    const { url } = await running();
+    // Slow enough that the answer is there long before the end of the body.
+    const body = [...JSON_TYPE, '--limit-rate', '2M', '-X', 'POST', '-d', 'x'.repeat(100_000)];
+    await expect(curl(`${url}/nowhere`, ...body)).resolves.toMatchObject({ status: 404 });
+    await expect(curl(`${url}/rpc/%zz`, ...body)).resolves.toMatchObject({ status: 400 });
+    await expect(curl(`${url}/channel`, ...body)).resolves.toMatchObject({ status: 400 });
+  });
+
   it('names what is wrong with the request', async () => {
     const { url } = await running();
     const cases: [Promise<Answer>, number, string, string][] = [
       [curl(`${url}/rpc/orders.total`, ...JSON_TYPE, '-d', '{'), 400, 'INVALID_ARGUMENT', 'not JSON'],
       [
         curl(`${url}/rpc/orders.total`, '-d', '[1]'),
-        400,
+        415,
         'INVALID_ARGUMENT',
         'must be application/json, not application/x-www-form-urlencoded',
       ],
@@ -60,26 +99,25 @@ describe('An error over plain HTTP/2', () => {
         'PERMISSION_DENIED',
         'https://page.example',
       ],
-      [curl(`${url}/rpc/null`), 501, 'UNIMPLEMENTED', '/rpc takes POST, not GET'],
-      [curl(`${url}/health`, '-X', 'POST'), 501, 'UNIMPLEMENTED', '/health takes GET or HEAD, not POST'],
+      [curl(`${url}/rpc/null`), 405, 'UNIMPLEMENTED', '/rpc takes POST, not GET'],
+      [curl(`${url}/health`, '-X', 'POST'), 405, 'UNIMPLEMENTED', '/health takes GET or HEAD, not POST'],
     ];
     for (const [answer, status, code, message] of cases)
       await expect(answer).resolves.toEqual({ status, body: refusal(code, containing(message)) });
   });
 
-  it('names limits.maxFrameBytes for a body that is too large, declared or not, and for such an answer', async () => {
+  it('names limits.maxFrameBytes for a body that is too large, declared or not, and for such an answer or error', async () => {
     const { url } = await running({ limits: { ...DEFAULT_WIRE_LIMITS, maxFrameBytes: 4_096 } });
-    const tooLarge = {
-      status: 429,
-      body: refusal('RESOURCE_EXHAUSTED', containing('limits.maxFrameBytes (4096)')),
-    };
+    const body = refusal('RESOURCE_EXHAUSTED', containing('limits.maxFrameBytes (4096)'));
+    const tooLarge = { status: 413, body };
     const http2 = session(url);
     const path = { ':path': '/rpc/type%20of%20data' };
     await expect(ask(http2, { ...path, 'content-length': '5000' }, Buffer.alloc(1))).resolves.toEqual(
       tooLarge,
     );
     await expect(ask(http2, path, Buffer.alloc(5_000, ' '))).resolves.toEqual(tooLarge);
-    await expect(call(url, 'large', 5_000)).resolves.toEqual(tooLarge);
+    await expect(call(url, 'large', 5_000)).resolves.toEqual({ status: 500, body });
+    await expect(call(url, 'fail', 'large')).resolves.toEqual({ status: 500, body });
     await expect(call(url, 'type of data', 'x'.repeat(4_000))).resolves.toEqual({
       status: 200,
       body: 'string',
@@ -90,7 +128,7 @@ describe('An error over plain HTTP/2', () => {
   it('ends a body that stands still', async () => {
     const { url } = await running({ limits: { incompleteFrameTimeoutMs: 100 } });
     await expect(ask(session(url), { ':path': '/rpc/null' }, Buffer.from('['))).resolves.toEqual({
-      status: 504,
+      status: 408,
       body: refusal('DEADLINE_EXCEEDED', containing('limits.incompleteFrameTimeoutMs')),
     });
   });

@@ -1,6 +1,12 @@
 /** What the tests of plain HTTP/2 share: a Nest service with handlers of every kind, and `curl`. */
 import { expect } from '@jest/globals';
-import { Controller, type INestMicroservice } from '@nestjs/common';
+import {
+  Controller,
+  GoneException,
+  HttpException,
+  type INestMicroservice,
+  type RpcExceptionFilter,
+} from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { execFile } from 'node:child_process';
 import { connect, constants, type ClientHttp2Session, type Http2Server } from 'node:http2';
@@ -117,6 +123,9 @@ class OrdersController {
   @MessagePattern('fail')
   fail(@Payload() how: string): unknown {
     if (how === 'object') throw new RpcException({ reason: 'sold out', left: 0 });
+    if (how === 'large') throw new RpcException({ reason: 'x'.repeat(5_000) });
+    if (how === 'gone') throw new GoneException('sold out');
+    if (how === 'moved') throw new HttpException('moved', 302);
     if (how === 'text') throw new RpcException('sold out');
     if (how === 'mesh') throw new RpcException(new MeshError('ABORTED', 'changed meanwhile'));
     throw new Error('a secret');
@@ -141,10 +150,13 @@ export interface Running {
   readonly url: string;
 }
 
-export async function running(options: Options = {}): Promise<Running> {
+export async function running(options: Options = {}, ...filters: RpcExceptionFilter[]): Promise<Running> {
   Object.assign(seen, { events: [], aborted: [], waiting: 0, closed: 0, unsubscribed: 0 });
   release = gate();
-  const { app, server } = await bench.start({ controllers: [OrdersController] }, { options });
+  const { app, server } = await bench.start(
+    { controllers: [OrdersController] },
+    { options, configure: (own) => own.useGlobalFilters(...filters) },
+  );
   return { app, server, url: urlOf(server) };
 }
 
@@ -172,6 +184,15 @@ export function curl(url: string, ...args: string[]): Promise<Answer> {
       const [text = '', status] = stdout.split(SEPARATOR);
       resolve({ status: Number(status), body: text === '' ? undefined : JSON.parse(text) });
     });
+  });
+}
+
+/** The status line and the headers that answer a HEAD request. */
+export function headersOf(url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile('curl', ['-sS', '-I', '--http2-prior-knowledge', '--max-time', '10', url], (error, stdout) =>
+      error ? reject(error) : resolve(stdout),
+    );
   });
 }
 

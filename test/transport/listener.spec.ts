@@ -85,7 +85,7 @@ describe('A stream that is no channel', () => {
       { ':path': '/other' },
       404,
       'NOT_FOUND',
-      /no such path: \/other; channels are at \/channel/,
+      /no such path: \/other; there are \/channel/,
     ],
     ['of another method', { ':method': 'GET' }, 501, 'UNIMPLEMENTED', /\/channel takes POST, not GET/],
     [

@@ -1,5 +1,5 @@
 /** The wire form of what a handler threw on purpose: made by `MeshExceptionFilter`, read by `MeshHttpExceptionFilter`. */
-import { isMeshErrorCode, type MeshErrorCode } from '../protocol/error-code.js';
+import { isMeshErrorCode, type MeshErrorCode } from './error-code.js';
 
 /** What a {@link HandlerErrorWire} carries beside its code and message. */
 export interface HandlerErrorDetails {
@@ -25,7 +25,7 @@ export interface HandlerErrorWire {
   readonly details: HandlerErrorDetails;
 }
 
-/** The codes that say the same as an HTTP status; the way back of the table in `protocol/error-code.ts`. */
+/** The codes that say the same as an HTTP status; the way back of the table in `error-code.ts`. */
 const CODE_OF_HTTP_STATUS: ReadonlyMap<number, MeshErrorCode> = new Map([
   [400, 'INVALID_ARGUMENT'],
   [401, 'UNAUTHENTICATED'],
