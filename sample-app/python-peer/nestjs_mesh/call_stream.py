@@ -73,7 +73,7 @@ class ServedStream(Reader):
             late = MeshError("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived", delivery="refused")
             self._call.refuse(late)
         else:
-            self._call.run(handler, data, Context(route, self._peer, _metadata(headers), deadline))
+            self._call.run(handler, data, Context(route, self._peer, call_metadata(headers), deadline))
 
     def _reply(self, answer: Dict[str, Any]) -> None:
         if "err" in answer:
@@ -145,7 +145,8 @@ class CallingStream(OutboundCall, Reader):
             self._stream.reset(ErrorCodes.CANCEL)
 
 
-def _metadata(headers: Dict[str, str]) -> Dict[str, str]:
+def call_metadata(headers: Dict[str, str]) -> Dict[str, str]:
+    """The metadata of a call that came with headers."""
     try:
         more = json.loads(unquote(headers.get("x-mesh-metadata", "{}")))
     except (ValueError, RecursionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
 
@@ -12,6 +13,8 @@ from .channel import Channel, PeerInfo
 from .events import EventCounts, EventHandlers
 from .headers import DEFAULT_CHANNEL
 from .packets import route_of
+
+log = logging.getLogger("nestjs_mesh")
 
 #: Takes `()`, `(data)` or `(data, ctx)`; gives a value, a coroutine or an async generator.
 Handler = Callable[..., Any]
@@ -118,13 +121,17 @@ class Handlers:
         route = route_of(pattern)
         return self._requests.get(route) or self._requests.get(_route_in(route))
 
-    def find_event_handlers(self, pattern: Any) -> List[Handler]:
-        """The handlers of a received event's pattern; where none has it, that of requests, as in Nest."""
+    def receive_event(self, pattern: Any, sender: str) -> List[Handler]:
+        """The handlers of an event that has come; where none has its pattern, that of requests, as in Nest."""
         route = _route_in(route_of(pattern))
         found = self.events.find(route)
         if route not in self.events.patterns:
             served = self.find_handler(route)
-            return found if served is None else [served.handler, *found]
+            found = found if served is None else [served.handler, *found]
+        self.event_counts.received += 1
+        if not found:
+            self.event_counts.unhandled += 1
+            log.error("no handler takes the event %s, sent by %s", route, sender or "a caller without a name")
         return found
 
     def announced(self) -> Dict[str, List[str]]:

@@ -240,14 +240,10 @@ class PacketChannel(Reader):
 
     def _on_event(self, packet: Dict[str, Any]) -> None:
         """An event with an id asks for an acknowledgement: that it was taken or, with `ack: handled`, is done with."""
-        handlers = self._handlers.find_event_handlers(packet["pattern"])
-        events, counts = self._handlers.events, self._handlers.event_counts
-        counts.received += 1
+        handlers, events = self._handlers.receive_event(packet["pattern"], self.peer.service), self._handlers.events
         failure: Optional[MeshError] = None
         if not handlers:
-            counts.unhandled += 1
             failure = unhandled(route_of(packet["pattern"]))
-            log.error("%s, sent by %s", failure.message, self.peer.service)
         elif "id" in packet and packet.get("ack") == "handled":
             served = Served(lambda data, ctx: events.run(handlers, data, ctx))
             self._on_call(packet, served, is_event=True)
@@ -256,7 +252,7 @@ class PacketChannel(Reader):
             try:
                 events.start(handlers, packet.get("data"), self._admit(packet))
             except MeshError as error:
-                counts.failed += 1
+                self._handlers.event_counts.failed += 1
                 failure = error
                 log.error("the event %s of %s: %s", packet["pattern"], self.peer.service, error.message)
         if "id" in packet:

@@ -9,7 +9,7 @@ import logging
 import socket
 import time
 import uuid
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .client import Client
 from .codec import check_codec
@@ -22,6 +22,7 @@ from .registry import RESERVED, Announcement, NodeRecord, check_service, open_re
 from .router import Router
 from .session import Core, Session
 from .tls import Tls
+from .unary import UnaryRequests, check_http
 
 log = logging.getLogger("nestjs_mesh")
 
@@ -38,6 +39,8 @@ class Peer(Handlers, Client):
     advertise -- `HOST` or `HOST:PORT` to announce instead of what is listened on
     tls -- TLS for listening and dialling; None is cleartext h2c
     metadata -- free-form, announced in the registry
+    http -- what is answered over plain HTTP/2: `rpc`, calls and events (by default where `host` is loopback), and
+        `health`, /health and /ready (by default): `{"rpc": True, "health": False}`
     codec -- `msgpack`, where that package is there, for the channels that this node opens to nodes which take it
     max_frame_bytes -- the largest message sent or received
     drain_timeout -- seconds that `close()` gives open calls to finish
@@ -53,6 +56,7 @@ class Peer(Handlers, Client):
         advertise: Optional[str] = None,
         tls: Optional[Tls] = None,
         metadata: Optional[Dict[str, Any]] = None,
+        http: Optional[Mapping[str, bool]] = None,
         codec: str = "json",
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
         drain_timeout: float = 5.0,
@@ -76,6 +80,9 @@ class Peer(Handlers, Client):
         self._registry = open_registry(registry)
         self._core = Core(self.service, self.node_id, self, max_frame_bytes, check_codec(codec))
         Client.__init__(self, Router(self._core, self._registry, tls.client if tls else None))
+        plain = check_http(http, _is_loopback(host))
+        self._core.plain = UnaryRequests(self, plain, self._not_ready, lambda: self._core.draining)
+        self._announced = False
         self._server: Optional[asyncio.AbstractServer] = None
         self._announcement: Optional[Announcement] = None
 
@@ -91,6 +98,7 @@ class Peer(Handlers, Client):
             record = NodeRecord(self.node_id, self.service, *self._announced_address(), metadata)
             self._announcement = Announcement(self._registry, record)
             await self._announcement.start()
+            self._announced = True
         except BaseException:
             await self.close()
             raise
@@ -126,13 +134,19 @@ class Peer(Handlers, Client):
         # its last one, and from all others they have come when nothing was open for a moment.
         quiet_since = time.monotonic()
         while time.monotonic() < until:
-            busy = bool(self.events.tasks) or any(session.busy for session in self._router.sessions)
+            plain = self._core.plain is not None and self._core.plain.calls
+            busy = bool(self.events.tasks or plain) or any(session.busy for session in self._router.sessions)
             if busy:
                 quiet_since = time.monotonic()
             ended = all(packets.stream.closed or packets.stream.remote_ended for packets in channels)
             if (ended and not busy) or time.monotonic() - quiet_since > QUIET:
                 return
             await asyncio.sleep(0.01)
+
+    def _not_ready(self) -> List[str]:
+        if self._core.draining:
+            return ["shutting down"]
+        return [] if self._announced else ["not announced in the registry yet"]
 
     def _packet_channels(self) -> List[PacketChannel]:
         return [packets for session in self._router.sessions for packets in session.packet_channels]

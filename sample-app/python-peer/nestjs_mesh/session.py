@@ -24,6 +24,7 @@ from .packets import route_of
 from .registry import NodeRecord
 from .shared import Shared
 from .stream import HeaderList, Reader, Stream
+from .unary import UnaryRequests
 
 log = logging.getLogger("nestjs_mesh")
 R = TypeVar("R", bound=Reader)
@@ -43,6 +44,8 @@ class Core:
     max_frame_bytes: int
     #: The codec that is offered on the channels that this node opens.
     codec: str = "json"
+    #: Answers what comes without a channel.
+    plain: Optional[UnaryRequests] = None
     #: Called when a node has opened its packet channel to this one, and when a session is over.
     on_packets: Callable[[Session], None] = lambda session: None
     on_closed: Callable[[Session], None] = lambda session: None
@@ -192,6 +195,8 @@ class Session:
         service, name = headers.get("x-service-name", ""), headers.get("x-mesh-channel")
         if name is not None:
             name = unquote(name) or DEFAULT_CHANNEL
+        if core.plain is not None and core.plain.serve(stream):
+            return
         if path != "/channel":
             _refuse(stream, 404, "NOT_FOUND", f"no such path: {path!r}; channels are opened by POST /channel")
         elif method != "POST":

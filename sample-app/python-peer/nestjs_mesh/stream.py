@@ -61,6 +61,8 @@ class Stream:
         #: Called with the answer's head before any of its body, to set the reader.
         self.on_answer: Callable[[], None] = lambda: None
         self.reader: Optional[Reader] = None
+        #: Takes a body that is no frames, in pieces.
+        self.on_bytes: Optional[Callable[[bytes], None]] = None
         self.closed = False
         self.remote_ended = False
         self.ending = False
@@ -188,7 +190,9 @@ class Stream:
         """Bytes of the body."""
         self._unacknowledged += flow_controlled_size
         try:
-            if self.reader is not None:
+            if self.on_bytes is not None:
+                self.on_bytes(data)
+            elif self.reader is not None:
                 self._read(self.reader, data)
         except FramingError as error:
             self.warn("framing", f"{error}; the channel is reset")

@@ -149,6 +149,8 @@ class RawClient(asyncio.Protocol):
         self.lost = False
         self.settled = False
         self.codec = JSON
+        #: True when the body of the answer is no frames.
+        self.plain = False
         self._decoder = FrameDecoder()
 
     @staticmethod
@@ -173,7 +175,7 @@ class RawClient(asyncio.Protocol):
             elif isinstance(event, h2.events.DataReceived):
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 self.body += event.data
-                if self.headers[":status"] == "200":
+                if self.headers[":status"] == "200" and not self.plain:
                     for payload in self._decoder.feed(event.data):
                         assert isinstance(payload, bytearray)
                         self.messages.append(self.codec.decode(payload))
