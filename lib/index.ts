@@ -50,11 +50,13 @@ export { MeshNode, type NodeStatus } from './node/mesh-node.js';
 export type { MeshPeer, PeerEvents } from './node/peer-events.js';
 export type { PeerState, PeerStatus } from './node/peer-status.js';
 export { MESH_DEFAULTS, type MeshLogger, type MeshOptions } from './node/mesh-options.js';
+export type { EventStatus } from './node/event-counts.js';
+export type { PublishReceipt } from './node/outbound-events.js';
 export type { ServiceTarget } from './node/target.js';
 export { MeshError, type Delivery, type MeshErrorInit, type MeshErrorWire } from './protocol/mesh-error.js';
 export { MESH_ERROR_CODES, type MeshErrorCode } from './protocol/error-code.js';
 export { DEFAULT_WIRE_LIMITS, type WireLimits } from './protocol/limits.js';
-export type { Metadata } from './protocol/packet.js';
+export type { EventAck, Metadata } from './protocol/packet.js';
 export type { NodeRecord } from './registry/node-record.js';
 export type {
   Announcement,

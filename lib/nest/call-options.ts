@@ -1,7 +1,8 @@
 /** What holds for the calls of a client: what was set by hand, and what the call that they are part of leaves them. */
+import { show } from '../node/option-checks.js';
 import { checkTimeoutMs } from '../node/resolve-options.js';
 import { MeshError } from '../protocol/mesh-error.js';
-import type { Metadata } from '../protocol/packet.js';
+import type { EventAck, Metadata } from '../protocol/packet.js';
 
 /** What `with()` sets for the calls of a client. */
 export interface MeshCallOptions {
@@ -11,6 +12,11 @@ export interface MeshCallOptions {
   readonly metadata?: Metadata | undefined;
   /** Aborting it cancels the calls. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * What events wait for: `'received'`, that the node has given it to its handlers; `'handled'`, that all of them have ended
+   * well. @default only that the event was handed to the transport
+   */
+  readonly ack?: EventAck | undefined;
 }
 
 /** The call that is being handled, as its `MeshContext` knows it. */
@@ -35,7 +41,16 @@ export function combined(call: BoundCallOptions, options: MeshCallOptions): Boun
     timeoutMs: options.timeoutMs === undefined ? call.timeoutMs : checkTimeoutMs(options.timeoutMs),
     metadata: options.metadata === undefined ? call.metadata : { ...call.metadata, ...options.metadata },
     signal: anyOf(call.signal, options.signal),
+    ack: options.ack === undefined ? call.ack : checkAck(options.ack),
   };
+}
+
+/** What events wait for. Throws a `MeshError` when it is nothing that can be waited for. */
+export function checkAck(ack: EventAck): EventAck {
+  if (ack === 'received' || ack === 'handled') return ack;
+  throw new MeshError('INVALID_ARGUMENT', `ack must be 'received' or 'handled', not ${show(ack)}`, {
+    delivery: 'not-sent',
+  });
 }
 
 /** The options of calls that are part of another one. */

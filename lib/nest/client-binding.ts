@@ -1,5 +1,6 @@
 /** What a client is bound to: a node, the service or the channel that its calls go to, and what holds for them. */
-import { MeshNode, type OutboundEvent } from '../node/mesh-node.js';
+import { MeshNode } from '../node/mesh-node.js';
+import type { OutboundEvent } from '../node/outbound-events.js';
 import { resolveOptions } from '../node/resolve-options.js';
 import type { ServiceTarget, Target } from '../node/target.js';
 import { MeshError } from '../protocol/mesh-error.js';
@@ -51,26 +52,61 @@ export function serviceTarget(target: string | ServiceTarget): ServiceTarget {
 
 /** What is sent for a packet: by the record of the call, the options of the client, and those of the node, in this order. */
 export function outboundOf(binding: ClientBinding, packet: DispatchedPacket, pattern: string): Outbound {
-  const { call, holder } = binding;
+  return { target: targetOf(binding, recordOf(packet)), event: messageOf(binding, packet, pattern) };
+}
+
+/** The same for an event, with what is waited for. Where it goes is another question. */
+export function outboundEventOf(
+  binding: ClientBinding,
+  packet: DispatchedPacket,
+  pattern: string,
+): OutboundEvent {
+  const { call } = binding;
+  const ack = recordOf(packet)?.options.ack ?? call.ack;
+  const event = messageOf(binding, packet, pattern);
+  return ack === undefined && call.signal === undefined ? event : { ...event, ack, signal: call.signal };
+}
+
+/** Where an event goes. Throws for a client that is bound to no service. */
+export function eventTargetOf(binding: ClientBinding, packet: DispatchedPacket): Target {
+  return targetOf(binding, recordOf(packet));
+}
+
+function recordOf({ data }: DispatchedPacket): MeshRecord | undefined {
+  return MeshRecord.is(data) ? data : undefined;
+}
+
+function messageOf(
+  { call, holder }: ClientBinding,
+  packet: DispatchedPacket,
+  pattern: string,
+): OutboundEvent {
   const { data, metadata: hooked } = packet;
-  const record = MeshRecord.is(data) ? data : undefined;
+  const record = recordOf(packet);
   const metadata =
     hooked === undefined && call.metadata === undefined && record?.options.metadata === undefined
       ? undefined
       : { ...hooked, ...call.metadata, ...record?.options.metadata };
   return {
-    target: targetOf(binding, record),
-    event: {
-      pattern: packet.pattern,
-      route: asRoute(pattern),
-      data: record === undefined ? data : record.data,
-      metadata,
-      timeoutMs: remaining(
-        record?.options.timeoutMs ?? call.timeoutMs ?? holder.node.options.timeoutMs,
-        call.deadline,
-      ),
-    },
+    pattern: packet.pattern,
+    route: asRoute(pattern),
+    data: record === undefined ? data : record.data,
+    metadata,
+    timeoutMs: remaining(
+      record?.options.timeoutMs ?? call.timeoutMs ?? holder.node.options.timeoutMs,
+      call.deadline,
+    ),
   };
+}
+
+/** The error of `publish()` on a client that is bound to a service. */
+export function boundToOne(target: Target): MeshError {
+  const to = 'service' in target ? `the service '${target.service}'` : 'the caller';
+  return new MeshError(
+    'FAILED_PRECONDITION',
+    `publish() reaches every service that takes the event, but this client is bound to ${to}: use mesh.publish(...) of the client that is bound to none`,
+    { delivery: 'not-sent' },
+  );
 }
 
 /** The error of a method that needs a service, of a client that is bound to none. */

@@ -13,8 +13,8 @@ export function emitHot<T>(pattern: unknown, dispatch: () => Promise<T>, logger:
       return await dispatch();
     } catch (error) {
       // Nobody need subscribe to an event.
-      const reason = error instanceof Error ? error.message : String(error);
-      logger.error(`the event ${safeString(pattern)} was lost: ${reason}`);
+      const fate = error instanceof Error ? `was lost: ${error.message}` : `failed: ${safeString(error)}`;
+      logger.error(`the event ${safeString(pattern)} ${fate}`);
       throw error;
     }
   });

@@ -65,8 +65,6 @@ export class CallSource extends PacketSource {
 }
 
 export class EventSource extends PacketSource {
-  readonly deadline = undefined;
-
   constructor(
     private readonly event: InboundEvent,
     origin: Origin,
@@ -75,9 +73,18 @@ export class EventSource extends PacketSource {
     super(origin, node);
   }
 
-  /** Nobody waits for an event: it never aborts. */
+  get deadline(): number | undefined {
+    return this.waiting?.deadline;
+  }
+
+  /** Where nobody waits until the event is handled, it never aborts. */
   get signal(): AbortSignal {
-    return new AbortController().signal;
+    return this.waiting?.signal ?? new AbortController().signal;
+  }
+
+  private get waiting(): InboundCall | undefined {
+    const { acknowledge } = this.event;
+    return acknowledge?.when === 'handled' ? acknowledge.call : undefined;
   }
 
   protected get own(): Metadata | undefined {

@@ -1,7 +1,7 @@
 /** Which handlers take an event: those of its very pattern, and those whose pattern matches it by wildcards. */
 import type { MessageHandler } from '@nestjs/microservices';
 import type { MeshHandlerExtras } from './handler-extras.js';
-import { hasWildcard, misplacedRest, PatternTrie, tokensOf } from '../routing/pattern-trie.js';
+import { hasWildcard, misplacedRest, PatternTrie, routeTokens } from '../routing/pattern-trie.js';
 
 const LIMITS: readonly (keyof MeshHandlerExtras)[] = ['timeoutMs', 'maxConcurrency'];
 
@@ -72,11 +72,6 @@ export class EventRoutes {
         `"*" stands for one token`,
     );
   }
-}
-
-/** An object pattern is one token, whatever dots are in its JSON. */
-function routeTokens(route: string): string[] {
-  return route.startsWith('{') ? [route] : tokensOf(route);
 }
 
 /**

@@ -1,9 +1,12 @@
-/** Event handlers: nobody waits for them, so what they give is used up and what they throw is logged. */
+/** Event handlers: what they give is used up, and what they throw is logged, or told to the sender that waits for them. */
 import type { MessageHandler } from '@nestjs/microservices';
 import { RequestContextHost } from '@nestjs/microservices/context/request-context-host.js';
-import { isObservable } from 'rxjs';
+import { isObservable, type Observable } from 'rxjs';
+import type { InboundCall } from '../transport/inbound-call.js';
+import { isStream, type Stream } from './iterable-reply.js';
 import type { MeshContext } from './mesh.context.js';
-import { isStream } from './iterable-reply.js';
+import { replyFailure } from './replies.js';
+import { attempt, failFiltered, failUnfiltered, type Answering } from './reply-errors.js';
 
 /** Told of the failures. */
 export interface EventLogger {
@@ -15,39 +18,107 @@ export interface HandledEvent {
   readonly handlers: readonly MessageHandler[];
   readonly data: unknown;
   readonly context: MeshContext;
+  /** Waits until all handlers have ended; `undefined`: nobody does. */
+  readonly call: InboundCall | undefined;
+}
+
+/** A handler that failed: inside Nest's filters, which have logged it; in an iterable that they do not see; or in a filter. */
+interface Failure {
+  readonly where: 'filtered' | 'iterable' | 'outside';
+  readonly error: unknown;
 }
 
 /**
- * Runs every handler to the end of what it gives, then `done`. Never rejects: what a processing hook does with the promise is
- * not known.
+ * Runs every handler to the end of what it gives, answers the call that waits for them, and then `done`. Resolves with true when
+ * one has failed. Never rejects: what a processing hook does with the promise is not known.
  *
  * Nest chains the handlers of a pattern by `next` and joins them by `forkJoin`, where one that fails or gives nothing ends
  * the Observables of all others. Here each runs on its own; as in Nest, request-scoped ones share one context.
  */
-export async function runEvent(event: HandledEvent, done: () => void, logger: EventLogger): Promise<void> {
-  const { handlers, data, context } = event;
-  if (handlers.length === 1) await runHandler(() => handlers[0]?.(data, context), logger);
+export async function runEvent(event: HandledEvent, done: () => void, logger: EventLogger): Promise<boolean> {
+  const { handlers, data, context, call } = event;
+  const failures: Failure[] = [];
+  const signal = call?.signal;
+  const run = async (handle: () => unknown): Promise<void> => {
+    const failure = await runHandler(handle, signal);
+    if (failure !== undefined) failures.push(failure);
+  };
+  if (handlers.length === 1) await run(() => handlers[0]?.(data, context));
   else {
     const host: unknown = RequestContextHost.create(context.getPattern(), data, context);
     await Promise.all(
-      handlers.map((handler) =>
-        runHandler(() => Reflect.apply(handler, undefined, [host, data, context]), logger),
-      ),
+      handlers.map((handler) => run(() => Reflect.apply(handler, undefined, [host, data, context]))),
     );
   }
+  // The failure that came first is the one that the sender is told, which logs it where Nest has not.
+  const untold = call === undefined ? failures : failures.slice(1);
+  for (const { where, error } of untold) if (where !== 'filtered') logger.error(error);
+  if (call !== undefined) acknowledge({ call, peer: context.peer, logger }, failures[0]);
   done();
+  return failures.length > 0;
 }
 
-async function runHandler(handle: () => unknown, logger: EventLogger): Promise<void> {
+function acknowledge(answering: Answering, failure: Failure | undefined): void {
+  if (failure?.where === 'outside') {
+    replyFailure(answering, failure.error);
+    return;
+  }
+  attempt(answering, () => {
+    if (failure === undefined) answering.call.complete();
+    else if (failure.where === 'filtered') failFiltered(answering, failure.error);
+    else failUnfiltered(answering, failure.error);
+  });
+}
+
+/** Ends when the handler has, or when the sender no longer wants it to go on. */
+async function runHandler(
+  handle: () => unknown,
+  signal: AbortSignal | undefined,
+): Promise<Failure | undefined> {
+  let where: Failure['where'] = 'outside';
   try {
     const result = await handle();
     if (isObservable(result)) {
-      await new Promise<void>((resolve) => {
-        // Nest has logged the failure of the handler already.
-        result.subscribe({ error: () => resolve(), complete: resolve });
-      });
-    } else if (isStream(result)) for await (const _ of result);
+      where = 'filtered';
+      await exhaust(result, signal);
+    } else if (isStream(result)) {
+      where = 'iterable';
+      await drainStream(result, signal);
+    }
+    return undefined;
   } catch (error) {
-    logger.error(error);
+    return { where, error };
+  }
+}
+
+function exhaust(result: Observable<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) {
+      resolve();
+      return;
+    }
+    const subscription = result.subscribe({ error: reject, complete: resolve });
+    subscription.add(() => signal?.removeEventListener('abort', stop));
+    const stop = (): void => {
+      subscription.unsubscribe();
+      resolve();
+    };
+    if (!subscription.closed) signal?.addEventListener('abort', stop, { once: true });
+  });
+}
+
+async function drainStream(stream: Stream, signal: AbortSignal | undefined): Promise<void> {
+  const iterator =
+    Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream[Symbol.iterator]();
+  const stop = (): void => {
+    // A generator that waits ends when what it waits for does; its `finally` runs then.
+    void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  };
+  if (signal?.aborted === true) stop();
+  signal?.addEventListener('abort', stop, { once: true });
+  try {
+    while ((await iterator.next()).done !== true);
+  } finally {
+    signal?.removeEventListener('abort', stop);
   }
 }

@@ -3,7 +3,8 @@ import { Logger } from '@nestjs/common';
 import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { InvalidMessageException } from '@nestjs/microservices/errors/invalid-message.exception.js';
 import { Observable, throwError } from 'rxjs';
-import type { MeshNode, OutboundEvent } from '../node/mesh-node.js';
+import type { MeshNode } from '../node/mesh-node.js';
+import type { OutboundEvent, PublishReceipt } from '../node/outbound-events.js';
 import type { PeerStatus } from '../node/peer-status.js';
 import type { ServiceTarget, Target } from '../node/target.js';
 import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
@@ -33,6 +34,9 @@ import {
   type MeshCallScope,
 } from './call-options.js';
 import {
+  boundToOne,
+  eventTargetOf,
+  outboundEventOf,
   outboundOf,
   ownBinding,
   serviceTarget,
@@ -50,6 +54,7 @@ import { publishCall } from './publish-call.js';
 import { publishStream, StreamAnswer, streamInputOf } from './streaming.js';
 
 declare const CONTRACT: unique symbol;
+type Callback = (packet: WritePacket) => void;
 
 interface Binding extends ClientBinding {
   /** The client that this one was derived from: its dispatch hook and its `serializeError` hold here as well. */
@@ -209,17 +214,37 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
     return { [Symbol.asyncIterator]: () => this.answer<TResult>(pattern, data) };
   }
 
-  /** An event for every node of the service. Resolves with the ids of the nodes that it was handed over for. */
+  /**
+   * An event for every node of the service. Resolves with the ids of the nodes that it was handed over for or, with `ack`, that
+   * acknowledged it. Rejects when no node has it; a node that it did not reach is logged.
+   */
   broadcast<P extends EventPatterns<C>[keyof EventPatterns<C>]>(
     pattern: P,
     data: EventOf<C, P> | MeshRecord<EventOf<C, P>>,
   ): Promise<string[]>;
   broadcast(pattern: Untyped<C>, data: unknown): Promise<string[]>;
   async broadcast(pattern: unknown, data: unknown): Promise<string[]> {
-    const { target } = this.binding;
+    const { target, holder } = this.binding;
     if (target === undefined || !('service' in target)) throw unbound('broadcast');
-    const { event } = this.outbound(this.createPacket(pattern, data));
-    return this.binding.holder.node.broadcast(target.service, event);
+    return holder.node.broadcast(target.service, this.event(this.createPacket(pattern, data)));
+  }
+
+  /** The seam of Nest's `ClientProxy`: makes a call. */
+  publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void;
+  /**
+   * An event for one node of every service that has announced a handler for it; only on the client that is bound to no service.
+   * Resolves with the nodes that it was handed over for or, with `ack`, that acknowledged it: with none when no service takes it.
+   * Rejects when it reached none of several; a service that it did not reach is logged.
+   */
+  publish<P extends EventPatterns<C>[keyof EventPatterns<C>]>(
+    pattern: P,
+    data: EventOf<C, P> | MeshRecord<EventOf<C, P>>,
+  ): Promise<PublishReceipt[]>;
+  publish(pattern: Untyped<C>, data: unknown): Promise<PublishReceipt[]>;
+  publish(first: unknown, second: unknown): Promise<PublishReceipt[]> | (() => void) {
+    // No data can be a function.
+    if (typeof second === 'function') return this.publishCall(first as ReadPacket, second as Callback);
+    return this.publishEvent(first, second);
   }
 
   /**
@@ -250,7 +275,7 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
 
   // --- the seam of ClientProxy
 
-  protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
+  private publishCall(packet: ReadPacket, callback: Callback): () => void {
     const outbound = this.outbound(packet);
     const { holder, call } = this.binding;
     const values = streamInputOf(outbound.event.data);
@@ -262,9 +287,16 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
   }
 
   protected override async dispatchEvent<T>(packet: ReadPacket): Promise<T> {
-    const { target, event } = this.outbound(packet);
-    await this.binding.holder.node.emit(target, event);
+    const target = eventTargetOf(this.binding, packet);
+    await this.binding.holder.node.emit(target, this.event(packet));
     return undefined as T;
+  }
+
+  private async publishEvent(pattern: unknown, data: unknown): Promise<PublishReceipt[]> {
+    if (isNil(pattern) || isNil(data)) throw new InvalidMessageException();
+    const { target, holder } = this.binding;
+    if (target !== undefined) throw boundToOne(target);
+    return holder.node.publish(this.event(this.createPacket(pattern, data)));
   }
 
   protected override createPacket<TInput>(pattern: unknown, data: TInput): ReadPacket {
@@ -332,6 +364,10 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
 
   private outbound(packet: DispatchedPacket): Outbound {
     return outboundOf(this.binding, packet, this.normalizePattern(packet.pattern as MsPattern));
+  }
+
+  private event(packet: DispatchedPacket): OutboundEvent {
+    return outboundEventOf(this.binding, packet, this.normalizePattern(packet.pattern as MsPattern));
   }
 }
 

@@ -1,7 +1,8 @@
 /** Data with options for this one call or event, as Nest's own record builders make them. */
 import { MeshError } from '../protocol/mesh-error.js';
-import type { Metadata } from '../protocol/packet.js';
+import type { EventAck, Metadata } from '../protocol/packet.js';
 import { checkTimeoutMs } from '../node/resolve-options.js';
+import { checkAck } from './call-options.js';
 
 const BRAND = Symbol.for('nestjs-mesh.MeshRecord');
 
@@ -11,6 +12,7 @@ export interface MeshRecordOptions {
   readonly timeoutMs?: number | undefined;
   readonly key?: string | undefined;
   readonly nodeId?: string | undefined;
+  readonly ack?: EventAck | undefined;
 }
 
 /** Made by {@link MeshRecordBuilder}; given to `send` or `emit` in the place of the data. */
@@ -34,6 +36,7 @@ export class MeshRecordBuilder<Data = unknown> {
   private timeoutMs: number | undefined;
   private key: string | undefined;
   private nodeId: string | undefined;
+  private ack: EventAck | undefined;
 
   private data: Data;
 
@@ -81,8 +84,14 @@ export class MeshRecordBuilder<Data = unknown> {
     return this;
   }
 
+  /** What an event waits for: that it was given to its handlers, or that all of them have ended well. */
+  setAck(ack: EventAck): this {
+    this.ack = checkAck(ack);
+    return this;
+  }
+
   build(): MeshRecord<Data> {
-    const { metadata, timeoutMs, key, nodeId } = this;
-    return new MeshRecord(this.data, { metadata, timeoutMs, key, nodeId });
+    const { metadata, timeoutMs, key, nodeId, ack } = this;
+    return new MeshRecord(this.data, { metadata, timeoutMs, key, nodeId, ack });
   }
 }

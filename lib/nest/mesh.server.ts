@@ -26,7 +26,7 @@ import type { MeshEvents, MeshStatus } from './mesh.status.js';
 import { checkListener, listenTo, statusOf } from './mesh.status.js';
 import { MESH_TRANSPORT } from './mesh.tokens.js';
 import { EventRoutes } from './event-routes.js';
-import { runEvent } from './events.js';
+import { runEvent, type HandledEvent } from './events.js';
 import { guard, isPromiseLike } from './foreign.js';
 import { HandlerClaims, type HandlerNames } from './handler-claims.js';
 import { MessageRoutes } from './message-routes.js';
@@ -203,17 +203,27 @@ export class MeshServer
   onEvent(event: InboundEvent, origin: Origin): void {
     const route = this.routeOf(event.pattern);
     const handlers = this.events.matching(route, this.requestHandlers);
+    const { eventCounts } = this.node;
+    const call = event.acknowledge?.call;
     if (handlers.length === 0) {
-      this.logger.error(NO_EVENT_HANDLER`${route}`);
+      const message = NO_EVENT_HANDLER`${route}`;
+      eventCounts.unhandled += 1;
+      this.logger.error(message);
+      call?.fail(new MeshError('UNIMPLEMENTED', message, { delivery: 'refused' }).toWire());
       return;
     }
     const context = new MeshContext([new EventSource(event, origin, this.node), route]);
+    const waiting = event.acknowledge?.when === 'handled' ? call : undefined;
+    const handled: HandledEvent = { handlers, data: event.data, context, call: waiting };
     guard(
       () =>
-        this.runWithProcessingHooks(context, (done) =>
-          runEvent({ handlers, data: event.data, context }, done, this.logger),
-        ),
-      (error) => this.logger.error(error),
+        this.runWithProcessingHooks(context, async (done) => {
+          if (await runEvent(handled, done, this.logger)) eventCounts.failed += 1;
+        }),
+      (error) => {
+        if (call?.open === true) replyFailure({ call, peer: context.peer, logger: this.logger }, error);
+        else this.logger.error(error);
+      },
     );
   }
 

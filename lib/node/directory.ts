@@ -10,6 +10,8 @@ import { RemoteNode, type RemoteNodeDeps } from './remote-node.js';
 export interface NodeWish extends PickRequest {
   /** This node and no other. */
   readonly nodeId?: string | undefined;
+  /** Only nodes of such records (`undefined`: of none). @default every node */
+  readonly accepts?: ((record: NodeRecord | undefined) => boolean) | undefined;
 }
 
 /** Something that waits until a node can take it. */
@@ -69,7 +71,8 @@ export class Directory {
 
   /** The node whose turn it is. Where it has a `channel`, a call goes out at once; else {@link wait} for it. */
   pick(wish: NodeWish): RemoteNode | undefined {
-    if (wish.nodeId === undefined) return this.picker.pick(wish);
+    if (wish.nodeId === undefined)
+      return wish.accepts === undefined ? this.picker.pick(wish) : this.pickAccepted(wish, wish.accepts);
     const node = this.nodes.get(wish.nodeId);
     return node?.available === true ? node : undefined;
   }
@@ -222,11 +225,25 @@ export class Directory {
     waiter.take(node, node.channel);
   }
 
+  /** The next in turn that will do; the picker knows nothing of such wishes. */
+  private pickAccepted(
+    wish: NodeWish,
+    accepts: (record: NodeRecord | undefined) => boolean,
+  ): RemoteNode | undefined {
+    for (const _ of this.candidates) {
+      const node = this.picker.pick(wish);
+      if (node !== undefined && accepts(node.record)) return node;
+    }
+    return this.candidates.find((node) => accepts(node.record));
+  }
+
   /** A node that is ready steps in for one that must still be dialled, unless it has to be that one. */
-  private readyFor({ key, nodeId }: NodeWish, picked: RemoteNode): RemoteNode | undefined {
+  private readyFor({ key, nodeId, accepts }: NodeWish, picked: RemoteNode): RemoteNode | undefined {
     if (picked.channel !== undefined) return picked;
     if (key !== undefined || nodeId !== undefined) return undefined;
-    return this.candidates.find((node) => node.channel !== undefined);
+    return this.candidates.find(
+      (node) => node.channel !== undefined && (accepts === undefined || accepts(node.record)),
+    );
   }
 
   /** Waiting helps when nodes are away, not when every one of them refuses to speak the mesh with us. */

@@ -24,7 +24,10 @@ export interface NodeHandlers {
   readonly announced?: AnnouncedHandlers;
   /** Must not throw; answers through `call`. */
   onRequest(call: InboundCall, origin: Origin): void;
-  /** Must not throw. */
+  /**
+   * Must not throw. Where the sender waits, a call for `handled` is to be completed when all handlers have ended; one for
+   * `received` is completed by the node. Either is to be failed when there is no handler.
+   */
   onEvent(event: InboundEvent, origin: Origin): void;
   /** True when there is a handler for raw channels of that name (`undefined`: the default one). */
   hasChannel(name: string | undefined): boolean;

@@ -1,10 +1,11 @@
 /** What peers ask for in packets: handed to who answers it, or answered here when nobody does. */
 import type { InboundCall } from '../transport/inbound-call.js';
-import type { InboundEvent, PacketChannel, PacketHandler } from '../transport/packet-channel.js';
+import type { InboundEvent, Origin, PacketChannel, PacketHandler } from '../transport/packet-channel.js';
 import type { StreamWish } from '../transport/peer-streams.js';
 import { RawChannel } from '../transport/raw-channel.js';
 import { residualLinkOf } from '../transport/residual-link.js';
 import type { MeshError } from '../protocol/mesh-error.js';
+import type { EventCounts } from './event-counts.js';
 import type { NodeHandlers } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import { answersNoCalls } from './refusals.js';
@@ -13,6 +14,7 @@ import { answersNoCalls } from './refusals.js';
 export interface InboundPacketsDeps {
   readonly options: ResolvedOptions;
   onWish(wish: StreamWish, channel: PacketChannel): void;
+  readonly events: EventCounts;
   onDrain(channel: PacketChannel): void;
   onClosed(channel: PacketChannel, error: MeshError | undefined): void;
 }
@@ -28,10 +30,29 @@ export class InboundPackets implements PacketHandler {
     else call.fail(answersNoCalls(this.deps.options.service));
   }
 
-  onEvent(event: InboundEvent, channel: PacketChannel): void {
-    const { logger, service } = this.deps.options;
-    if (this.handlers !== undefined) this.handlers.onEvent(event, channel);
-    else logger.warn(`an event of ${channel.peer.service} was lost: service '${service}' takes none`);
+  onEvent(event: InboundEvent, origin: Origin): void {
+    const { options, events } = this.deps;
+    const { acknowledge } = event;
+    events.received += 1;
+    if (this.handlers === undefined) {
+      events.unhandled += 1;
+      options.logger.warn(
+        `an event of ${origin.peer.service} was lost: service '${options.service}' takes none`,
+      );
+      acknowledge?.call.fail(answersNoCalls(options.service));
+      return;
+    }
+    this.handlers.onEvent(event, origin);
+    // Does nothing when there was no handler, which has ended the call already.
+    if (acknowledge?.when === 'received') this.acknowledged(acknowledge.call);
+  }
+
+  private acknowledged(call: InboundCall): void {
+    try {
+      call.complete();
+    } catch (error) {
+      this.onFault(`an event could not be acknowledged: ${String(error)}`);
+    }
   }
 
   onDefaultRaw(carrier: PacketChannel): RawChannel | undefined {

@@ -1,6 +1,5 @@
 /** A node: registry, sessions, channels and handlers of one running instance. */
 import type { MeshError } from '../protocol/mesh-error.js';
-import type { Metadata } from '../protocol/packet.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import { openRegistry } from '../registry/registry-url.js';
 import type { RegistryStatus, ServiceRegistry } from '../registry/registry.js';
@@ -11,6 +10,7 @@ import { OutboundCall, type CallObserver, type CallRequest } from '../transport/
 import type { PacketChannel } from '../transport/packet-channel.js';
 import { Directories } from './directories.js';
 import { Directory } from './directory.js';
+import { newEventCounts, type EventCounts, type EventStatus } from './event-counts.js';
 import type { NodeHandlers } from './handlers.js';
 import { InboundChannels } from './inbound-channels.js';
 import { InboundPackets } from './inbound-packets.js';
@@ -24,7 +24,8 @@ import {
 import { PeerEventBoard, type PeerEvents } from './peer-events.js';
 import type { PeerStatus } from './peer-status.js';
 import { peersOf } from './peers.js';
-import { PendingCall, waitForNode } from './pending.js';
+import { OutboundEvents, type OutboundEvent, type PublishReceipt } from './outbound-events.js';
+import { placeCall } from './pending.js';
 import { closedError } from './refusals.js';
 import { resolveOptions } from './resolve-options.js';
 import { PortReach } from './port-reach.js';
@@ -32,17 +33,8 @@ import { PortlessReach } from './portless-reach.js';
 import type { Reach } from './reach.js';
 import { Serving } from './serving.js';
 import { ChannelStreams, NodeStreams, type StreamTarget } from './stream-targets.js';
+import { Subscribers } from './subscribers.js';
 import type { Target } from './target.js';
-
-/** An event on its way. */
-export interface OutboundEvent {
-  readonly pattern: unknown;
-  readonly route: string;
-  readonly data: unknown;
-  readonly metadata: Metadata | undefined;
-  /** How long it may wait for a node, in ms; 0 = for ever. */
-  readonly timeoutMs: number;
-}
 
 /** What other parts see of the life of a node. */
 export interface NodeStatus {
@@ -52,6 +44,7 @@ export interface NodeStatus {
   readonly announced: boolean;
   readonly draining: boolean;
   readonly registry: RegistryStatus;
+  readonly events: EventStatus;
   /** The nodes of every service that this node calls, and all others that have dialled it. */
   readonly peers: readonly PeerStatus[];
 }
@@ -61,7 +54,11 @@ export class MeshNode {
   readonly registry: ServiceRegistry;
   /** The time limits of calls, in both directions. */
   readonly deadlines = new DeadlineQueue();
+  /** What has become of events so far; who answers them counts there. */
+  readonly eventCounts: EventCounts = newEventCounts();
   private readonly directories: Directories;
+  private readonly subscribers: Subscribers;
+  private readonly events: OutboundEvents;
   private readonly inbound: InboundChannels;
   private readonly outbound: OutboundStreams;
   private readonly packets: InboundPackets;
@@ -80,6 +77,7 @@ export class MeshNode {
     const packets = new InboundPackets({
       options,
       onWish: (wish, channel) => this.inbound.onWish(wish, channel),
+      events: this.eventCounts,
       onDrain: (channel) => this.onDrain(channel),
       onClosed: (channel, error) => this.onClosed(channel, error),
     });
@@ -94,11 +92,20 @@ export class MeshNode {
       (service) =>
         new Directory(service, registry, { options, packets, peers, servesOnChannels }, this.inbound),
     );
+    this.subscribers = new Subscribers(registry, this.directories);
+    this.events = new OutboundEvents({
+      options,
+      directories: this.directories,
+      subscribers: this.subscribers,
+      deadlines: this.deadlines,
+      counts: this.eventCounts,
+    });
     this.outbound = new OutboundStreams(options);
     this.inbound = new InboundChannels({
       options,
       packets,
       handlers,
+      onEvent: (event, origin) => packets.onEvent(event, origin),
       draining: () => this.serving.draining,
       announced: () => this.serving.reach.announced,
       onFault: (message) => options.logger.warn(message),
@@ -134,6 +141,7 @@ export class MeshNode {
       announced: reach.announced,
       draining,
       registry: this.registry.status,
+      events: { ...this.eventCounts },
       peers,
     };
   }
@@ -199,52 +207,32 @@ export class MeshNode {
       call.fail(closedError());
       return call;
     }
-    const directory = this.directories.of(target.service);
-    const node = directory.pick(target);
-    const channel = node?.channel;
-    if (channel === undefined) new PendingCall(call, target, directory).wait(node);
-    else channel.request(call);
+    placeCall(call, this.directories.of(target.service), target);
     return call;
   }
 
-  /** Sends an event; resolves when it was handed to the transport. Rejects with a `MeshError` (`not-sent`). */
-  async emit(target: Target, event: OutboundEvent): Promise<void> {
-    const { pattern, route, data, metadata, timeoutMs } = event;
-    const send = (channel: PacketChannel): void => channel.event(pattern, route, data, metadata);
-    if ('channel' in target) {
-      send(target.channel);
-      return;
-    }
-    const directory = this.directories.of(target.service);
-    const node = directory.pick(target);
-    // At once, or in its place among what waits: no call that is made after the event may overtake it.
-    if (node?.channel !== undefined) send(node.channel);
-    else await waitForNode(directory, target, node, { what: route, timeoutMs, use: send });
+  /**
+   * Sends an event; resolves when it was handed to the transport or, with `ack`, acknowledged. Rejects with a `MeshError`, or with
+   * what a handler threw.
+   */
+  emit(target: Target, event: OutboundEvent): Promise<void> {
+    return this.events.emit(target, event);
   }
 
-  /** Sends an event to every known node of a service. Resolves with the ids of those it was handed over for. */
-  async broadcast(service: string, event: OutboundEvent): Promise<string[]> {
-    const directory = this.directories.of(service);
-    const { route: what, timeoutMs } = event;
-    await waitForNode(directory, {}, directory.pick({}), { what, timeoutMs, anyNode: true });
-    const sent = await Promise.allSettled(
-      directory.known
-        .filter((node) => !node.draining)
-        .map(async (node) => {
-          const channel = await node.connect();
-          channel.event(event.pattern, event.route, event.data, event.metadata);
-          return node.id;
-        }),
-    );
-    const ids: string[] = [];
-    for (const outcome of sent) {
-      if (outcome.status === 'fulfilled') ids.push(outcome.value);
-      else
-        this.options.logger.warn(
-          `event '${event.route}' did not reach a node of '${service}': ${String(outcome.reason)}`,
-        );
-    }
-    return ids;
+  /**
+   * Sends an event to every known node of a service. Resolves with the ids of those that have it, rejects when none has. A node
+   * that could not be reached is logged and counted.
+   */
+  broadcast(service: string, event: OutboundEvent): Promise<string[]> {
+    return this.events.broadcast(service, event);
+  }
+
+  /**
+   * Sends an event to one node of every service that announces a matching pattern. Resolves with those that have it, also when
+   * that is nobody; rejects when it reached none of several. A service that it did not reach is logged and counted.
+   */
+  publish(event: OutboundEvent): Promise<PublishReceipt[]> {
+    return this.events.publish(event);
   }
 
   /** Opens a raw channel. Rejects with a `MeshError`: `NOT_FOUND` when the peer has no channel of that name. */
@@ -282,6 +270,7 @@ export class MeshNode {
   private async shutDown(): Promise<void> {
     await this.stopServing();
     this.outbound.close();
+    this.subscribers.close();
     await this.directories.close();
     await this.registry.close();
     this.deadlines.clear();

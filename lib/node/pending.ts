@@ -43,6 +43,14 @@ export class PendingCall implements Waiter, CallCarrier {
   }
 }
 
+/** Gives a call to a node of the directory: at once, or as soon as there is one. */
+export function placeCall(call: OutboundCall, directory: Directory, wish: NodeWish): void {
+  const node = directory.pick(wish);
+  const channel = node?.channel;
+  if (channel === undefined) new PendingCall(call, wish, directory).wait(node);
+  else channel.request(call);
+}
+
 /** A node that was waited for. */
 export interface FoundNode {
   readonly node: RemoteNode;

@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { JSON_CODEC } from '../protocol/codec.js';
 import { MeshError } from '../protocol/mesh-error.js';
-import type { Origin } from '../transport/packet-channel.js';
+import type { InboundEvent, Origin } from '../transport/packet-channel.js';
 import { answer, answerError } from '../transport/unary-answer.js';
 import { readBody } from '../transport/unary-body.js';
 import { UnaryCall } from '../transport/unary-call.js';
@@ -16,6 +16,8 @@ import { answersNoCalls, tooLate } from './refusals.js';
 export interface UnaryDeps {
   readonly options: ResolvedOptions;
   handlers(): NodeHandlers | undefined;
+  /** Takes an event, for which there are handlers. */
+  onEvent(event: InboundEvent, origin: Origin): void;
   /** True once nothing new is taken. */
   draining(): boolean;
   /** True while the registry lists the node. */
@@ -82,13 +84,12 @@ export class UnaryRequests {
 
   private async event(pattern: string, { stream, headers, origin }: UnaryRequest): Promise<void> {
     const data = await this.dataOf(stream, headers);
-    const handlers = this.deps.handlers();
-    if (handlers === undefined) {
+    if (this.deps.handlers() === undefined) {
       answerError(stream, answersNoCalls(this.deps.options.service));
       return;
     }
     answer(stream, 202);
-    handlers.onEvent({ pattern, data, metadata: readHeaderMetadata(headers) }, origin);
+    this.deps.onEvent({ pattern, data, metadata: readHeaderMetadata(headers) }, origin);
   }
 
   /** Without a body there is no data, as in a packet without it. */

@@ -15,6 +15,9 @@ export interface RequestPacket {
   timeout?: unknown;
 }
 
+/** What an acknowledgement of an event says: that it was given to its handlers, or that all of them have ended well. */
+export type EventAck = 'received' | 'handled';
+
 /** Take note; with an `id` and `event: true` it asks for an acknowledgement. */
 export interface EventPacket {
   id?: PacketId;
@@ -22,6 +25,10 @@ export interface EventPacket {
   pattern: unknown;
   data?: unknown;
   metadata?: unknown;
+  /** The remaining budget for the acknowledgement in milliseconds. */
+  timeout?: unknown;
+  /** `'handled'`, or left out for `'received'`; others are read as `'received'`. */
+  ack?: unknown;
 }
 
 /** One value of an answer, its error, or its end. */

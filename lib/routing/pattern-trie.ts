@@ -23,6 +23,11 @@ export function tokensOf(pattern: string): string[] {
   return pattern.split(SEPARATOR);
 }
 
+/** The tokens of a route. An object pattern is one token, whatever dots are in its JSON. */
+export function routeTokens(route: string): string[] {
+  return route.startsWith('{') ? [route] : tokensOf(route);
+}
+
 /** True when one of the tokens is a wildcard. A token that only contains one, as `order*`, is literal. */
 export function hasWildcard(tokens: readonly string[]): boolean {
   return tokens.some((token) => token === ANY || REST.has(token));

@@ -2,7 +2,7 @@
 import type { Codec } from '../protocol/codec.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
-import type { PacketId, RequestPacket, ResponsePacket } from '../protocol/packet.js';
+import type { EventAck, PacketId, RequestPacket, ResponsePacket } from '../protocol/packet.js';
 import type { FrameStream } from './frame-stream.js';
 import { cancelledByCaller, InboundCall, type ReplyCarrier } from './inbound-call.js';
 import type { Peer } from './peer.js';
@@ -15,6 +15,8 @@ export interface InboundCallsHost {
   readonly peer: Peer;
   /** A call has come that nothing refuses. */
   dispatch(call: InboundCall): void;
+  /** The same for an event whose acknowledgement is the answer of the call. */
+  dispatchEvent(call: InboundCall, ack: EventAck): void;
   /** A call has ended. */
   checkIdle(): void;
   /** The peer broke a rule, or something could not be sent. */
@@ -52,6 +54,18 @@ export class InboundCalls implements ReplyCarrier {
 
   /** A request has come. */
   onRequest(packet: RequestPacket): void {
+    const call = this.admit(packet);
+    if (call !== undefined) this.host.dispatch(call);
+  }
+
+  /** An event that asks for an acknowledgement has come. */
+  onEvent(packet: RequestPacket, ack: unknown): void {
+    const call = this.admit(packet);
+    if (call !== undefined) this.host.dispatchEvent(call, ack === 'handled' ? ack : 'received');
+  }
+
+  /** The call of a request, which is open from here on; `undefined` when it was refused. */
+  private admit(packet: RequestPacket): InboundCall | undefined {
     const { id } = packet;
     const { maxOpenCalls } = this.host.limits;
     if (this.calls.has(id)) {
@@ -60,7 +74,7 @@ export class InboundCalls implements ReplyCarrier {
         'duplicate',
         `the peer used the id ${JSON.stringify(id)} twice at a time; the second request is ignored`,
       );
-      return;
+      return undefined;
     }
     if (this.calls.size >= maxOpenCalls) {
       this.replyError(
@@ -73,7 +87,7 @@ export class InboundCalls implements ReplyCarrier {
           },
         ),
       );
-      return;
+      return undefined;
     }
     const call = new InboundCall(packet, this);
     if (call.timeoutMs === 0) {
@@ -83,24 +97,15 @@ export class InboundCalls implements ReplyCarrier {
           delivery: 'refused',
         }),
       );
-      return;
+      return undefined;
     }
     this.calls.set(id, call);
-    this.host.dispatch(call);
+    return call;
   }
 
   /** The peer no longer wants the answer. */
   onCancel(id: PacketId): void {
     this.calls.get(id)?.cancel(cancelledByCaller());
-  }
-
-  /** An event asked for an acknowledgement. */
-  acknowledge(id: PacketId): void {
-    try {
-      this.reply({ id, isDisposed: true });
-    } catch (cause) {
-      this.host.fault('reply', `an event could not be acknowledged: ${String(cause)}`);
-    }
   }
 
   /** Answers a request that is no call here. */

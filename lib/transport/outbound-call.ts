@@ -1,6 +1,6 @@
 /** A call this node makes: from the wish to the last packet of its answer, whichever channel it ends up on. */
 import { MeshError, type MeshErrorOrigin } from '../protocol/mesh-error.js';
-import type { Metadata, PacketId, ResponsePacket } from '../protocol/packet.js';
+import type { EventAck, Metadata, PacketId, ResponsePacket } from '../protocol/packet.js';
 import type { DeadlineQueue, Timed } from './deadline-queue.js';
 
 /** What is asked of the peer. */
@@ -13,6 +13,8 @@ export interface CallRequest {
   readonly metadata: Metadata | undefined;
   /** Until the answer, or for a stream of answers its first value; 0 = no limit. */
   readonly timeoutMs: number;
+  /** For an event whose acknowledgement is the answer. */
+  readonly ack?: EventAck | undefined;
 }
 
 /** Who waits for the answer. After the end (an error, or a packet with `isDisposed`) nothing more is called. */

@@ -2,7 +2,14 @@
 import type { Codec } from '../protocol/codec.js';
 import { tagError } from '../protocol/error-id.js';
 import { MeshError } from '../protocol/mesh-error.js';
-import type { CancelPacket, PacketId, RequestPacket, ResponsePacket } from '../protocol/packet.js';
+import type {
+  CancelPacket,
+  EventAck,
+  EventPacket,
+  PacketId,
+  RequestPacket,
+  ResponsePacket,
+} from '../protocol/packet.js';
 import type { FrameStream } from './frame-stream.js';
 import type { CallCarrier, OutboundCall } from './outbound-call.js';
 import type { Peer } from './peer.js';
@@ -39,12 +46,16 @@ export class OutboundCalls implements CallCarrier {
 
   /** Sends the request of a call and carries it from here on. A request that cannot be sent fails the call. */
   request(call: OutboundCall): void {
-    const { frames, codec } = this.host;
+    const { frames, codec, peer } = this.host;
     const id = this.nextId++;
     call.id = id;
     call.carrier = this;
     call.describeWait = undefined;
     call.frameNumber = frames.framesQueued;
+    if (call.request.ack !== undefined && peer.plain) {
+      call.fail(noAcknowledgement());
+      return;
+    }
     this.calls.set(id, call);
     try {
       frames.send(codec.encode(this.packetOf(call, id)));
@@ -105,7 +116,7 @@ export class OutboundCalls implements CallCarrier {
     }
   }
 
-  private packetOf(call: OutboundCall, id: PacketId): RequestPacket {
+  private packetOf(call: OutboundCall, id: PacketId): RequestPacket | EventPacket {
     const { request } = call;
     const { metadata } = request;
     if (this.host.peer.plain) {
@@ -117,6 +128,17 @@ export class OutboundCalls implements CallCarrier {
     if (metadata !== undefined) packet.metadata = metadata;
     if (request.timeoutMs > 0)
       packet.timeout = call.waited ? Math.max(1, Math.ceil(call.remainingMs())) : request.timeoutMs;
-    return packet;
+    return request.ack === undefined ? packet : eventOf(packet, request.ack);
   }
+}
+
+/** The order of the members counts: the head of a frame that is too long to be read tells whose it was. */
+function eventOf({ id, ...rest }: RequestPacket, ack: EventAck): EventPacket {
+  return ack === 'handled' ? { id, event: true, ...rest, ack } : { id, event: true, ...rest };
+}
+
+function noAcknowledgement(): MeshError {
+  return new MeshError('UNIMPLEMENTED', 'the peer knows no acknowledged events: emit it without "ack"', {
+    delivery: 'refused',
+  });
 }

@@ -9,6 +9,7 @@ import {
   peekPacket,
   readMetadata,
   type CancelPacket,
+  type EventAck,
   type EventPacket,
   type Metadata,
   type OpenPacket,
@@ -33,6 +34,15 @@ export interface InboundEvent {
   readonly pattern: unknown;
   readonly data: unknown;
   readonly metadata: Metadata | undefined;
+  /** The sender waits for an acknowledgement. @default nobody waits */
+  readonly acknowledge?: Acknowledge | undefined;
+}
+
+/** An acknowledgement that is to be given. */
+export interface Acknowledge {
+  readonly when: EventAck;
+  /** Its answer is the acknowledgement: completed, or failed. */
+  readonly call: InboundCall;
 }
 
 /** Where a call or an event came from. */
@@ -233,9 +243,9 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
         this.inbound.onRequest(value as RequestPacket);
         return;
       case 'event': {
-        const { id, pattern, data, metadata } = value as EventPacket;
-        this.handler.onEvent({ pattern, data, metadata: readMetadata(metadata) }, this);
-        if (id !== undefined) this.inbound.acknowledge(id);
+        const { id, pattern, data, metadata, timeout, ack } = value as EventPacket;
+        if (id === undefined) this.handler.onEvent({ pattern, data, metadata: readMetadata(metadata) }, this);
+        else this.inbound.onEvent({ id, pattern, data, metadata, timeout }, ack);
         return;
       }
       case 'cancel':
@@ -337,6 +347,11 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
 
   dispatch(call: InboundCall): void {
     this.handler.onRequest(call, this);
+  }
+
+  dispatchEvent(call: InboundCall, when: EventAck): void {
+    const { pattern, data, metadata } = call;
+    this.handler.onEvent({ pattern, data, metadata, acknowledge: { when, call } }, this);
   }
 
   checkIdle(): void {

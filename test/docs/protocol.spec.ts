@@ -23,6 +23,7 @@ import {
   indexKey,
   recordKey,
   scanStampKey,
+  SUBSCRIBERS_KEY,
 } from '../../lib/registry/redis/redis-keys.js';
 import {
   MAX_HTTP2_FRAME_BYTES,
@@ -73,7 +74,14 @@ describe('docs/protocol.md', () => {
 
   it('names every key of the registry', () => {
     const name = '{service_name}';
-    const keys = [recordKey(name, '{id}'), indexKey(name), scanStampKey(name), EPOCH_KEY, EVENTS_CHANNEL];
+    const keys = [
+      recordKey(name, '{id}'),
+      indexKey(name),
+      scanStampKey(name),
+      EPOCH_KEY,
+      EVENTS_CHANNEL,
+      SUBSCRIBERS_KEY,
+    ];
     expect(keys.filter((key) => !DOC.includes(key))).toEqual([]);
   });
 
