@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import re
-from typing import Any, Callable, Dict, Mapping, Optional, Set
+from typing import Any, Callable, Dict, Mapping, Optional, Set, Tuple
 from urllib.parse import unquote_to_bytes
 
 from h2.errors import ErrorCodes
@@ -14,7 +14,7 @@ from h2.errors import ErrorCodes
 from .call_stream import call_metadata
 from .channel import PeerInfo
 from .codec import decode_json, encode_json
-from .errors import NO_HANDLER, MeshError, NoHandlerError
+from .errors import NO_HANDLER, MeshError, NoHandlerError, RpcError
 from .handlers import Context, Handlers
 from .inbound_call import InboundCall
 from .stream import Reader, Stream
@@ -24,7 +24,7 @@ log = logging.getLogger("nestjs_mesh")
 #: A body that stands still for this many seconds is given up.
 BODY_TIMEOUT = 30.0
 #: How long a caller may go on sending after our answer; a reset at once makes `curl` drop the answer.
-LINGER = 5.0
+LINGER = 1.0
 
 
 def check_http(http: Optional[Mapping[str, bool]], on_loopback: bool) -> Dict[str, bool]:
@@ -66,17 +66,18 @@ class UnaryRequests:
             return False
         try:
             self._serve(stream, found.group(1) or found.group(2), found.group(3) or "")
-        except MeshError as error:
-            _answer_error(stream, error.to_wire())
+        except Refusal as refusal:
+            refusal.answer(stream)
         return True
 
     def _serve(self, stream: Stream, kind: str, name: str) -> None:
         option = "rpc" if kind in ("rpc", "events") else "health"
         if not self._http[option]:
-            raise _refused("NOT_FOUND", f"/{kind} is switched off at this node (option http['{option}'])")
+            raise Refusal("NOT_FOUND", f"/{kind} is switched off at this node (option http['{option}'])")
         method, takes = stream.headers.get(":method", ""), ["POST"] if option == "rpc" else ["GET", "HEAD"]
         if method not in takes:
-            raise _refused("UNIMPLEMENTED", f"/{kind} takes {' or '.join(takes)}, not {method}")
+            allowed = {"allow": ", ".join(takes)}
+            raise Refusal("UNIMPLEMENTED", f"/{kind} takes {' or '.join(takes)}, not {method}", 405, allowed)
         if kind == "health":
             _answer(stream, 200, b'{"status":"live"}')
         elif kind == "ready":
@@ -84,9 +85,25 @@ class UnaryRequests:
             ready: Dict[str, Any] = {"status": "not ready", "reasons": reasons} if reasons else {"status": "ready"}
             _answer(stream, 503 if reasons else 200, json.dumps(ready, separators=(",", ":")).encode())
         elif self._draining():
-            raise _refused("UNAVAILABLE", "this node is shutting down")
+            raise Refusal("UNAVAILABLE", "this node is shutting down")
         else:
             UnaryCall(self, stream, _route_in(name, stream.headers), is_event=kind == "events")
+
+
+class Refusal(MeshError):
+    """The fault of a request, in a status of HTTP (RFC 9110, 15), which says more than that of a code."""
+
+    def __init__(
+        self, code: str, message: str, status: Optional[int] = None, headers: Optional[Dict[str, str]] = None
+    ) -> None:
+        super().__init__(code, message, delivery="refused")
+        self._status = status or self.http_status
+        self._headers = headers
+
+    def answer(self, stream: Stream) -> None:
+        """Answers the request with it."""
+        body = json.dumps({"error": {"code": self.code, "message": self.message}}, separators=(",", ":")).encode()
+        _answer(stream, self._status, body, self._headers)
 
 
 class UnaryCall(Reader):
@@ -97,9 +114,9 @@ class UnaryCall(Reader):
         budget, length = headers.get("x-mesh-timeout", ""), headers.get("content-length", "")
         if budget and not re.fullmatch(r"\d{1,10}", budget):
             what = f"the header x-mesh-timeout must be a whole number of milliseconds, not {budget[:100]}"
-            raise _refused("INVALID_ARGUMENT", what)
+            raise Refusal("INVALID_ARGUMENT", what)
         if budget and int(budget) == 0:
-            raise _refused("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived")
+            raise Refusal("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived")
         self._loop = stream.connection.loop
         self._limit = stream.connection.max_frame_bytes
         if length.isdigit() and int(length) > self._limit:
@@ -109,7 +126,7 @@ class UnaryCall(Reader):
         self._is_event = is_event
         self._body = bytearray()
         self._values = 0
-        self._held: Any = None
+        self._held: Optional[bytes] = None
         self._call = InboundCall(self._reply, stream.drain, lambda call: None)
         extended = "x-mesh-version" in headers
         service = headers.get("x-service-name", "")
@@ -130,7 +147,7 @@ class UnaryCall(Reader):
         self._stall.cancel()
         self._body += data
         if len(self._body) > self._limit:
-            self._call.fail(_too_large(f"more than {self._limit}", self._limit))
+            self._refuse(_too_large(f"more than {self._limit}", self._limit))
         else:
             self._stall = self._loop.call_later(BODY_TIMEOUT, self._stalled)
 
@@ -141,7 +158,7 @@ class UnaryCall(Reader):
         try:
             data = decode_json(self._body) if self._body else None
         except ValueError as fault:
-            self._call.fail(_refused("INVALID_ARGUMENT", f"the body is not UTF-8 JSON: {fault}"))
+            self._refuse(Refusal("INVALID_ARGUMENT", f"the body is not UTF-8 JSON: {fault}"))
             return
         handlers, ctx = self._requests.handlers, self._ctx
         if self._is_event:
@@ -164,76 +181,85 @@ class UnaryCall(Reader):
         self._requests.calls.discard(self)
 
     def _stalled(self) -> None:
+        self._refuse(Refusal("DEADLINE_EXCEEDED", f"the body stood still for {BODY_TIMEOUT:g} s", 408))
+
+    def _refuse(self, refusal: Refusal) -> None:
         self._stall.cancel()
-        what = f"the body stood still for {BODY_TIMEOUT:g} s"
-        self._call.fail(_refused("DEADLINE_EXCEEDED", what))
+        self._call.cancel()
+        refusal.answer(self._stream)
 
     # --- the answer ---
 
     def _reply(self, answer: Dict[str, Any]) -> None:
         self._stall.cancel()
         if "err" in answer:
-            _answer_error(self._stream, answer["err"], answer.get("errorId"))
+            status, error = _error_of(answer["err"], answer.get("errorId"))
+            _answer(self._stream, status, self._encode({"error": error}))
             return
         if "response" in answer:
             self._values += 1
             if self._values > 1:
                 what = "answers with several values, which a plain answer cannot hold: use a call stream"
                 raise MeshError("UNIMPLEMENTED", f"{self._ctx.pattern} {what} (POST /channel with x-mesh-pattern)")
-            self._held = encode_json(answer["response"], self._limit, "the answer")
+            self._held = self._encode(answer["response"])
         if answer.get("isDisposed"):
             _answer(self._stream, 200 if self._values else 204, self._held)
+
+    def _encode(self, value: Any) -> bytes:
+        try:
+            return encode_json(value, self._limit, "the answer")
+        except MeshError as error:
+            if error.code == "RESOURCE_EXHAUSTED":  # 429, which is its own, would tell the caller to try again later
+                Refusal(error.code, error.message, 500).answer(self._stream)
+            raise
 
 
 def _route_in(name: str, headers: Dict[str, str]) -> str:
     if "origin" in headers:  # any page could make a browser send it to a node on the same machine
         what = f"requests of web pages are not taken (the header origin is {headers['origin'][:100]})"
-        raise _refused("PERMISSION_DENIED", what)
+        raise Refusal("PERMISSION_DENIED", what)
     kind = headers.get("content-type")
     if kind is not None and re.match(r"application/json\s*(;|$)", kind, re.IGNORECASE) is None:
-        raise _refused("INVALID_ARGUMENT", f"the header content-type must be application/json, not {kind[:100]}")
+        raise Refusal("INVALID_ARGUMENT", f"the header content-type must be application/json, not {kind[:100]}", 415)
     if not name:
-        raise _refused("INVALID_ARGUMENT", "the path names no route: /rpc/{route} or /events/{route}")
+        raise Refusal("INVALID_ARGUMENT", "the path names no route: /rpc/{route} or /events/{route}")
     if re.search(r"%(?![0-9A-Fa-f]{2})", name) is None:
         try:
             return unquote_to_bytes(name).decode("utf-8")
         except UnicodeDecodeError:
             pass
-    raise _refused("INVALID_ARGUMENT", f"the route {name[:100]} is not well-formed percent-encoding")
+    raise Refusal("INVALID_ARGUMENT", f"the route {name[:100]} is not well-formed percent-encoding")
 
 
-def _refused(code: str, message: str) -> MeshError:
-    return MeshError(code, message, delivery="refused")
+def _too_large(size: str, limit: int) -> Refusal:
+    message = f"a body of {size} bytes is over max_frame_bytes ({limit}) of the receiver"
+    return Refusal("RESOURCE_EXHAUSTED", message, 413)
 
 
-def _too_large(size: str, limit: int) -> MeshError:
-    return _refused("RESOURCE_EXHAUSTED", f"a body of {size} bytes is over max_frame_bytes ({limit}) of the receiver")
-
-
-def _answer_error(stream: Stream, err: Any, error_id: Optional[str] = None) -> None:
-    """The `err` of a response packet as an answer; MeshError when it is no JSON."""
-    fault = MeshError.from_wire(err)
-    status, error = 500, {"code": "UNKNOWN", "message": "the handler failed", "details": err}
+def _error_of(err: Any, error_id: Optional[str]) -> Tuple[int, Dict[str, Any]]:
+    """The status, and what `error` holds in the body, for the `err` and the `errorId` of a response packet."""
+    fault, http_status = MeshError.from_wire(err), RpcError(err).http_status
     if fault is not None:
-        status, error = fault.http_status, {"code": fault.code, "message": fault.message}
-        if fault.details is not None:
-            error["details"] = fault.details
-    elif err == NO_HANDLER:
-        status, error = 404, {"code": "NOT_FOUND", "message": NO_HANDLER}
-    else:
-        message = err.get("message") if isinstance(err, dict) else err
-        if isinstance(message, str):
-            error["message"] = message
-        if error_id is not None and isinstance(err, dict):
-            error["details"] = {**err, "errorId": error_id}
-    _answer(stream, status, encode_json({"error": error}, 1 << 62, "the error"))
+        error = {"code": fault.code, "message": fault.message}
+        return fault.http_status, error if fault.details is None else {**error, "details": fault.details}
+    if err == NO_HANDLER:
+        return 404, {"code": "NOT_FOUND", "message": NO_HANDLER}
+    message = err.get("message") if isinstance(err, dict) else err
+    if http_status is not None and isinstance(message, str):
+        # A status that is no error would say that the call has succeeded.
+        return max(http_status, 400), {"code": err["code"], "message": message, "details": err["details"]}
+    details = {**err, "errorId": error_id} if error_id is not None and isinstance(err, dict) else err
+    text = message if isinstance(message, str) else "the handler failed"
+    return 500, {"code": "UNKNOWN", "message": text, "details": details}
 
 
-def _answer(stream: Stream, status: int, body: Optional[bytes] = None) -> None:
+def _answer(
+    stream: Stream, status: int, body: Optional[bytes] = None, headers: Optional[Dict[str, str]] = None
+) -> None:
     if not stream.writable:
         return
-    head = [] if body is None else [("content-type", "application/json"), ("content-length", str(len(body)))]
-    stream.respond(status, head)
+    head = {} if body is None else {"content-type": "application/json", "content-length": str(len(body))}
+    stream.respond(status, {**(headers or {}), **head}.items())
     if body and stream.headers.get(":method") != "HEAD":
         stream.write(body)
     stream.end()

@@ -65,6 +65,10 @@ def make_peer(registry: str, **options: Any) -> Peer:
             raise RpcError(MeshError("ABORTED", "changed meanwhile", details={"n": 1}))
         if how == "http":
             raise HttpError(404, "no order 7")
+        if how == "ok":
+            raise HttpError(200, "odd")
+        if how == "long":
+            raise RpcError("x" * 3000)
         if how == "not json":
             return {1}
         raise ValueError("a secret")
@@ -141,6 +145,18 @@ def test_metadata_the_caller_and_the_timeout_come_by_headers(files: str) -> None
             500,
             {"code": "UNKNOWN", "message": "sold out", "details": {"status": "error", "message": "sold out"}},
         ),
+        (
+            "http",
+            404,
+            {
+                "code": "NOT_FOUND",
+                "message": "no order 7",
+                "details": {
+                    "httpStatus": 404,
+                    "response": {"message": "no order 7", "error": "Not Found", "statusCode": 404},
+                },
+            },
+        ),
         ("mesh", 409, {"code": "ABORTED", "message": "changed meanwhile", "details": {"n": 1}}),
     ],
 )
@@ -172,7 +188,7 @@ def test_what_is_masked_has_the_id_that_is_in_the_log(files: str, how: str, capl
         ("/rpc/%ff", b"", {}, 400, "INVALID_ARGUMENT", "percent-encoding"),
         ("/rpc/sum", b"[1", {}, 400, "INVALID_ARGUMENT", "not UTF-8 JSON"),
         ("/rpc/sum", b"\xff", {}, 400, "INVALID_ARGUMENT", "not UTF-8 JSON"),
-        ("/rpc/sum", b"[1]", {"content_type": "text/plain"}, 400, "INVALID_ARGUMENT", "content-type"),
+        ("/rpc/sum", b"[1]", {"content_type": "text/plain"}, 415, "INVALID_ARGUMENT", "content-type"),
         ("/rpc/sum", b"[1]", {"origin": "http://evil"}, 403, "PERMISSION_DENIED", "http://evil"),
         ("/events/orders.x", b"1", {"origin": "null"}, 403, "PERMISSION_DENIED", "web pages"),
         ("/rpc/sum", b"[1]", {"x_mesh_timeout": "soon"}, 400, "INVALID_ARGUMENT", "soon"),
@@ -180,9 +196,11 @@ def test_what_is_masked_has_the_id_that_is_in_the_log(files: str, how: str, capl
         ("/rpc/wait", b"", {"x_mesh_timeout": "100"}, 504, "DEADLINE_EXCEEDED", ""),
         ("/rpc/sum", None, {"x_mesh_timeout": "100"}, 504, "DEADLINE_EXCEEDED", "no answer within 100 ms"),
         ("/rpc/values", b"3", {}, 501, "UNIMPLEMENTED", "several values"),
-        ("/rpc/sum", b"[" + b"1," * 2000, {}, 429, "RESOURCE_EXHAUSTED", "max_frame_bytes"),
-        ("/rpc/sum", None, {"content_length": "3000"}, 429, "RESOURCE_EXHAUSTED", "3000 bytes"),
-        ("/rpc/large", b"3000", {}, 429, "RESOURCE_EXHAUSTED", "max_frame_bytes"),
+        ("/rpc/sum", b"[" + b"1," * 2000, {}, 413, "RESOURCE_EXHAUSTED", "max_frame_bytes"),
+        ("/rpc/sum", None, {"content_length": "3000"}, 413, "RESOURCE_EXHAUSTED", "3000 bytes"),
+        ("/rpc/large", b"3000", {}, 500, "RESOURCE_EXHAUSTED", "max_frame_bytes"),
+        ("/rpc/fail", b'"long"', {}, 500, "RESOURCE_EXHAUSTED", "max_frame_bytes"),
+        ("/rpc/fail", b'"ok"', {}, 400, "UNKNOWN", "odd"),
         ("/elsewhere", b"", {}, 404, "NOT_FOUND", "/elsewhere"),
     ],
 )
@@ -212,7 +230,7 @@ def test_another_method_is_refused(files: str, method: str, path: str) -> None:
     async def test() -> None:
         async with make_peer(files) as peer:
             status, answer = await ask(peer, path, method=method)
-            assert (status, answer["error"]["code"]) == (501, "UNIMPLEMENTED")
+            assert (status, answer["error"]["code"]) == (405, "UNIMPLEMENTED")
             assert f"not {method}" in answer["error"]["message"]
 
     run(test())
@@ -235,7 +253,7 @@ def test_a_body_that_stands_still_is_given_up(files: str, monkeypatch: pytest.Mo
         monkeypatch.setattr(nestjs_mesh.unary, "BODY_TIMEOUT", 0.1)
         async with make_peer(files) as peer:
             status, answer = await ask(peer, "/rpc/sum", None)
-            assert (status, answer["error"]["code"]) == (504, "DEADLINE_EXCEEDED")
+            assert (status, answer["error"]["code"]) == (408, "DEADLINE_EXCEEDED")
 
     run(test())
 
@@ -250,7 +268,7 @@ def test_a_caller_that_goes_on_sending_after_the_answer_is_reset_in_the_end(
             client.request("POST", "/rpc/sum")
             client.send_bytes(b"[" + b"1," * 2000)
             await eventually(lambda: client.ended)
-            assert client.headers[":status"] == "429"
+            assert client.headers[":status"] == "413"
             await eventually(lambda: client.reset_code == 0)
 
     run(test())
