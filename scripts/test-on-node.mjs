@@ -10,8 +10,8 @@ import { CACHE, ROOT } from './lib/paths.mjs';
 import { run } from './lib/run.mjs';
 import { runMain, SetupError } from './lib/setup-error.mjs';
 
-/** Where other versions of Node may differ: bytes, HTTP/2, and Nest on top of both. */
-const PARTS = ['protocol', 'transport', 'nest'];
+/** Where other versions of Node may differ: bytes, HTTP/2, Nest on top of both, and HTTP/2 over what is no socket. */
+const PARTS = ['protocol', 'transport', 'nest', 'testing'];
 const PLATFORMS = ['linux-x64', 'linux-arm64'];
 
 await runMain(async () => {

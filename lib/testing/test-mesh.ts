@@ -197,7 +197,6 @@ export class TestMesh {
       ...options,
       registry: `memory:${this.registryName}`,
       redis: undefined,
-      advertise: { host },
     });
     if (resolved.tls !== undefined) {
       throw new MeshError(
@@ -212,7 +211,8 @@ export class TestMesh {
       hidden: () => this.registryRules.hides(party),
     });
     const registry = new LeaseRegistry(store, deps);
-    const node = new MeshNode({ ...resolved, registry }, this.network.of(party));
+    const place = { advertiseHost: host, advertisePort: undefined };
+    const node = new MeshNode({ ...resolved, ...place, registry }, this.network.of(party));
     const member = { party, node, store };
     this.hosts.add(host);
     this.members.push(member);
