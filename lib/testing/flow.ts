@@ -26,6 +26,9 @@ const BUFFER_BYTES = 256 * 1024;
 /** The least time between two slices of a slow link. */
 const SLICE_MS = 10;
 
+/** What a slow link has saved up while nothing passed, or while the process was busy, at the most. */
+const SAVED_MS = 50;
+
 /** Two sides that answer each other at once would keep the process from everything else. */
 const BURST = 64;
 
@@ -36,7 +39,9 @@ export class Flow {
   private queuedBytes = 0;
   private onRoom: (() => void) | undefined;
   private hasRoom = true;
-  private nextSliceAt = 0;
+  /** How many bytes may pass on a slow link now, and when that was reckoned. */
+  private allowance = 0;
+  private reckonedAt = 0;
   private timer: NodeJS.Timeout | undefined;
   private scheduled = false;
   private burst = 0;
@@ -75,7 +80,6 @@ export class Flow {
 
   /** The faults have changed. */
   refresh(): void {
-    this.nextSliceAt = 0;
     this.schedule();
   }
 
@@ -121,20 +125,27 @@ export class Flow {
       }
       if (!this.hasRoom || bytesPerSecond === 0) return;
       if (bytesPerSecond === Infinity) this.deliver(item, item.bytes.length);
-      else if (this.nextSliceAt > now) {
-        this.wakeIn(this.nextSliceAt - now);
-        return;
-      } else this.deliverSlice(item, bytesPerSecond, now);
+      else {
+        const length = this.allowed(bytesPerSecond, now);
+        if (length === 0) {
+          this.wakeIn(Math.max(SLICE_MS, 1_000 / bytesPerSecond));
+          return;
+        }
+        this.allowance -= this.deliver(item, length);
+      }
     }
   };
 
-  private deliverSlice(item: Item, bytesPerSecond: number, now: number): void {
-    const sliceMs = Math.max(SLICE_MS, 1_000 / bytesPerSecond);
-    this.nextSliceAt = now + sliceMs;
-    this.deliver(item, Math.floor((bytesPerSecond * sliceMs) / 1_000));
+  private allowed(bytesPerSecond: number, now: number): number {
+    const perMs = bytesPerSecond / 1_000;
+    const most = Math.max(1, perMs * SAVED_MS);
+    this.allowance = Math.min(most, this.allowance + (now - this.reckonedAt) * perMs);
+    this.reckonedAt = now;
+    return Math.floor(this.allowance);
   }
 
-  private deliver(item: Item, length: number): void {
+  /** How many bytes that were. */
+  private deliver(item: Item, length: number): number {
     const { bytes } = item;
     if (length >= bytes.length) this.queue.shift();
     else this.queue[0] = { ...item, bytes: bytes.subarray(length) };
@@ -142,6 +153,7 @@ export class Flow {
     this.queuedBytes -= part.length;
     this.hasRoom = this.receive(part);
     if (this.queuedBytes <= BUFFER_BYTES) this.releaseWriter();
+    return part.length;
   }
 
   private releaseWriter(): void {

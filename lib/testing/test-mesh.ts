@@ -89,8 +89,8 @@ export class TestMesh {
   }
 
   /** A client that is in the mesh for the test itself: `mesh.client().to('orders').call('orders.get', 1)`. */
-  client(service = 'test'): MeshClientProxy {
-    return MeshClientProxy.over(this.node({ service }));
+  client(service = 'test', options: MeshTestOptions = {}): MeshClientProxy {
+    return MeshClientProxy.over(this.node({ service }, options));
   }
 
   /**

@@ -128,8 +128,8 @@ describe('A slow link', () => {
     const text = 'x'.repeat(20_000);
     const began = performance.now();
     expect(await client.call('echo', text)).toBe(text);
-    // Less the first slice, which leaves at once.
-    expect(performance.now() - began).toBeGreaterThanOrEqual(180);
+    // Less what may pass at once after a rest: 50 ms.
+    expect(performance.now() - began).toBeGreaterThanOrEqual(150);
   });
 
   it('of no bytes is a reader that has stopped, and goes on when it is healed', async () => {
