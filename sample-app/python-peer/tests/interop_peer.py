@@ -15,7 +15,7 @@ from typing import Any, AsyncIterator, Dict, List
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
-from nestjs_mesh import Channel, Context, MeshError, Peer, RpcError, Tls
+from nestjs_mesh import Channel, Context, HttpError, MeshError, Peer, RpcError, Tls
 
 
 async def each(values: List[Any]) -> AsyncIterator[Any]:
@@ -57,7 +57,31 @@ def add_handlers(peer: Peer) -> None:
             raise RpcError({"code": "E_TEST", "message": "an RpcError", "data": data})
         if kind == "mesh":
             raise RpcError(MeshError("FAILED_PRECONDITION", "a MeshError", details={"kind": "mesh"}))
+        if kind == "http":
+            raise HttpError(data["status"], data.get("response"))
+        if kind == "inner mesh":
+            raise MeshError("ABORTED", "secret text of a MeshError")
         raise ValueError("secret text of a ValueError")
+
+    @peer.handler("fail-midway")
+    async def fail_midway(data: Dict[str, Any]) -> AsyncIterator[int]:
+        yield 1
+        await fail(data)
+
+    @peer.handler("ask")
+    async def ask(data: Dict[str, Any]) -> Dict[str, Any]:
+        """Calls a pattern of `service`, as a stream when there is `stream`, and tells what it caught."""
+        try:
+            if "stream" in data:
+                async for _ in peer.stream(data["service"], data["pattern"], data.get("data")):
+                    pass
+            else:
+                await peer.call(data["service"], data["pattern"], data.get("data"))
+        except RpcError as error:
+            return {"payload": error.payload, "httpStatus": error.http_status, "errorId": error.error_id}
+        except MeshError as error:
+            return {"code": error.code, "delivery": error.delivery, "httpStatus": error.http_status}
+        return {}
 
     @peer.handler("count")
     async def count(data: Dict[str, Any]) -> AsyncIterator[int]:
