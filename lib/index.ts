@@ -32,6 +32,7 @@ export {
   type MeshEventHandler,
   type MeshHandlerDecorator,
   type MeshHandlers,
+  type MeshObservableCallHandler,
   type MeshPatterns,
 } from './nest/contract-handlers.js';
 export type { MeshCallOptions, MeshCallScope } from './nest/call-options.js';

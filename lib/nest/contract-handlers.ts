@@ -19,10 +19,13 @@ import { ChannelPattern } from './mesh.decorators.js';
 import type { MeshContext } from './mesh.context.js';
 
 /** A method that handles a call: the data first, then perhaps the context. */
-export type MeshCallHandler<C, P> =
+export type MeshCallHandler<C, P> = Handler<RequestOf<C, P>, MeshCallAnswer<C, P>>;
+
+/** The same for a call with `input`, under the extra `input: 'observable'`. */
+export type MeshObservableCallHandler<C, P> =
   CallOf<C, P> extends { readonly input: infer Item }
-    ? Handler<AsyncIterable<Item>, MeshCallAnswer<C, P>> | Handler<Observable<Item>, MeshCallAnswer<C, P>>
-    : Handler<RequestOf<C, P>, MeshCallAnswer<C, P>>;
+    ? Handler<Observable<Item>, MeshCallAnswer<C, P>>
+    : Handler<Observable<RequestOf<C, P>>, MeshCallAnswer<C, P>>;
 
 /** What a handler of a call may return. */
 export type MeshCallAnswer<C, P> =
@@ -41,7 +44,7 @@ export type MeshChannelHandler<C, Name> = Handler<ServedChannel<C, Name>, unknow
  * spread over several controllers, each takes its part: `implements Pick<MeshHandlers<OrdersContract>, 'orders.get'>`.
  */
 export type MeshHandlers<C extends MeshContract> = {
-  readonly [Key in keyof Section<C, 'calls'>]: MeshCallHandler<C, PatternAt<Section<C, 'calls'>, Key>>;
+  readonly [Key in keyof Section<C, 'calls'>]: AnyCallHandler<C, PatternAt<Section<C, 'calls'>, Key>>;
 } & {
   readonly [Key in keyof Section<C, 'events'>]: MeshEventHandler<C, PatternAt<Section<C, 'events'>, Key>>;
 } & { readonly [Name in ChannelNameOf<C>]: MeshChannelHandler<C, Name> };
@@ -55,10 +58,14 @@ export type MeshHandlerDecorator<Method> = <Own extends Method>(
 
 /** Nest's decorators, for one contract: see {@link meshPatterns}. */
 export interface MeshPatterns<C> {
-  /** `@MessagePattern` for a call of the contract. */
+  /** `@MessagePattern` for a call of the contract; what the caller streams is an AsyncIterable unless the extras say otherwise. */
   call<P extends CallPatterns<C>[keyof CallPatterns<C>]>(
     pattern: P,
-    extras?: HandlerExtras,
+    extras: HandlerExtras & { readonly input: 'observable' },
+  ): MeshHandlerDecorator<MeshObservableCallHandler<C, P>>;
+  call<P extends CallPatterns<C>[keyof CallPatterns<C>]>(
+    pattern: P,
+    extras?: HandlerExtras & { readonly input?: 'iterable' },
   ): MeshHandlerDecorator<MeshCallHandler<C, P>>;
   /** `@EventPattern` for an event of the contract. */
   event<P extends EventPatterns<C>[keyof EventPatterns<C>]>(
@@ -79,10 +86,16 @@ type HandlerExtras = MeshHandlerExtras & Readonly<Record<string, unknown>>;
  */
 export function meshPatterns<C extends MeshContract>(): MeshPatterns<C> {
   return {
-    call: (pattern, extras = {}) => MessagePattern(pattern, extras),
+    call: (pattern, extras?: HandlerExtras) => MessagePattern(pattern, extras ?? {}),
     event: (pattern, extras = {}) => EventPattern(pattern, extras),
     channel: (name) => ChannelPattern(name),
   };
 }
+
+/** A stream of input may be taken in either form, which the extras of the handler choose. */
+type AnyCallHandler<C, P> =
+  CallOf<C, P> extends { readonly input: unknown }
+    ? MeshCallHandler<C, P> | MeshObservableCallHandler<C, P>
+    : MeshCallHandler<C, P>;
 
 type Handler<Data, Returned> = (data: Data, context: MeshContext) => Returned;

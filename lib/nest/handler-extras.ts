@@ -17,13 +17,21 @@ export interface MeshHandlerExtras {
    * given up; behind an interceptor the handler counts as ended then. @default no limit
    */
   readonly maxConcurrency?: number | undefined;
+  /**
+   * What a caller streams is given to the handler as an AsyncIterable, which holds the caller back, or as an Observable, which
+   * cannot. @default 'iterable'
+   */
+  readonly input?: 'iterable' | 'observable' | undefined;
 }
+
+const INPUTS = ['iterable', 'observable'] as const;
 
 /** The extras with their defaults, and what is wrong with those that were given. */
 export interface ReadExtras {
   readonly timeoutMs: number;
   readonly idempotent: boolean;
   readonly maxConcurrency: number;
+  readonly input: 'iterable' | 'observable';
   /** One sentence each. */
   readonly faults: readonly string[];
 }
@@ -36,6 +44,7 @@ export function readHandlerExtras(given: Readonly<Record<string, unknown>>): Rea
     timeoutMs: check.duration('timeoutMs', extras.timeoutMs, 0),
     idempotent: check.boolean('idempotent', extras.idempotent, false),
     maxConcurrency: check.count('maxConcurrency', extras.maxConcurrency, Infinity),
+    input: check.oneOf('input', extras.input, INPUTS, 'iterable'),
     faults: check.faults,
   };
 }

@@ -4,6 +4,7 @@ import type { DeadlineQueue } from '../transport/deadline-queue.js';
 import type { HandlerNames } from './handler-claims.js';
 import { readHandlerExtras } from './handler-extras.js';
 import { HandlerLimits } from './handler-limits.js';
+import { takingObservable } from './observable-input.js';
 
 /** The handler of one route. */
 export interface ServedMessage {
@@ -35,7 +36,8 @@ export class MessageRoutes {
     if (faults.length > 0) this.bad.push({ route, extras, faults });
     const isLimited = read.timeoutMs > 0 || read.maxConcurrency < Infinity;
     const limits = isLimited ? new HandlerLimits(route, read, deadlines) : undefined;
-    this.byRoute.set(route, { handler, limits });
+    const asked = read.input === 'observable' ? takingObservable(handler) : handler;
+    this.byRoute.set(route, { handler: asked, limits });
     if (read.idempotent) this.idempotentRoutes.add(route);
     else this.idempotentRoutes.delete(route);
   }

@@ -58,6 +58,19 @@ export class OptionChecks {
     return otherwise;
   }
 
+  /** One of a few words. */
+  oneOf<Word extends string>(
+    name: string,
+    value: Word | undefined,
+    words: readonly Word[],
+    otherwise: Word,
+  ): Word {
+    if (value === undefined || words.includes(value)) return value ?? otherwise;
+    const known = words.map((word) => `'${word}'`).join(' or ');
+    this.fault(`${name} must be ${known}, not ${show(value)}`);
+    return otherwise;
+  }
+
   port(name: string, value: number | undefined, otherwise: number, least: number): number {
     if (value === undefined) return otherwise;
     if (!Number.isInteger(value) || value < least || value > 65_535) {

@@ -247,7 +247,7 @@ export class RightController {
     return { rows: count };
   }
 
-  @pattern.call('orders.mirror')
+  @pattern.call('orders.mirror', { input: 'observable' })
   mirror(input: Observable<Row>): Observable<Row> {
     return input;
   }
@@ -305,6 +305,12 @@ export class WrongController {
   @pattern.call('orders.import')
   import(_row: Row): { rows: number } {
     return { rows: 0 };
+  }
+
+  // @ts-expect-error -- an Observable must be asked for
+  @pattern.call('orders.mirror')
+  mirror(input: Observable<Row>): Observable<Row> {
+    return input;
   }
 
   // @ts-expect-error -- there is no such call
