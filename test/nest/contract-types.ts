@@ -10,6 +10,7 @@ import {
   type MeshContract,
   type MeshHandlers,
   type MeshPattern,
+  type PublishReceipt,
   type RequestOf,
   type ResponseOf,
 } from '../../lib/index.js';
@@ -167,6 +168,12 @@ export async function events(): Promise<void> {
   const everywhere = () => orders.broadcast('order.paid', { id: '7' });
   // @ts-expect-error -- there is no such event
   await orders.broadcast('order.pad', { id: '7' });
+  const published = await orders.publish({ topic: 'archived' }, { ids: [] });
+  same<typeof published, PublishReceipt[]>();
+  // @ts-expect-error -- there is no such event
+  void orders.publish('order.pad', { id: '7' });
+  // @ts-expect-error -- the data is another
+  void orders.publish('order.paid', { id: 7 });
   // @ts-expect-error -- the data is another
   await orders.broadcast({ topic: 'archived' }, { ids: 7 });
 }
@@ -224,6 +231,7 @@ export async function withoutContract(): Promise<void> {
   same<typeof channel, MeshChannel<Ack, Sample>>();
   untyped.emit<void>('anything', 7);
   await untyped.broadcast('anything', 7);
+  await untyped.publish('anything', 7);
   void inferred;
 }
 
