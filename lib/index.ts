@@ -56,6 +56,7 @@ export type { PublishReceipt } from './node/outbound-events.js';
 export type { ServiceTarget } from './node/target.js';
 export { MeshError, type Delivery, type MeshErrorInit, type MeshErrorWire } from './protocol/mesh-error.js';
 export { MESH_ERROR_CODES, type MeshErrorCode } from './protocol/error-code.js';
+export type { CodecName } from './protocol/codecs.js';
 export { DEFAULT_WIRE_LIMITS, type WireLimits } from './protocol/limits.js';
 export type { EventAck, Metadata } from './protocol/packet.js';
 export type { NodeRecord } from './registry/node-record.js';

@@ -1,5 +1,6 @@
 /** The channels that peers open to this node, or that it opens because they wish for them. */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { codecHeaders } from '../protocol/codecs.js';
 import { HEADER, headerOf } from '../protocol/headers.js';
 import { FrameStream } from '../transport/frame-stream.js';
 import { refuse, type ChannelAcceptor } from '../transport/listener.js';
@@ -9,6 +10,7 @@ import type { StreamWish } from '../transport/peer-streams.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import type { Session } from '../transport/session.js';
 import type { UnaryPath } from '../transport/unary-path.js';
+import { codecOfCaller } from './channel-codec.js';
 import type { InboundNodes } from './directory.js';
 import type { ServedCall } from './drain.js';
 import { ListenedStream, WishedStream } from './incoming-stream.js';
@@ -126,7 +128,9 @@ export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCou
     session: Session,
   ): void {
     const { options, packets } = this.deps;
-    stream.respond({ ':status': 200, ...(peer.plain ? {} : identityHeaders(options)) });
+    const codec = codecOfCaller(peer, headers);
+    const identity = identityHeaders(options);
+    stream.respond({ ':status': 200, ...(peer.plain ? {} : { ...identity, ...codecHeaders(codec.name) }) });
     const frames = new FrameStream(
       stream,
       options.limits,
@@ -137,9 +141,10 @@ export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCou
       peer,
       session,
       dialled: false,
-      identity: identityHeaders(options),
+      identity,
       handler: packets,
       opening: openingOf(headers),
+      codec,
     });
     this.packetChannels.add(channel);
     if (peer.nodeId !== undefined) this.byNode.set(peer.nodeId, channel);

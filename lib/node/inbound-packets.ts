@@ -58,7 +58,7 @@ export class InboundPackets implements PacketHandler {
   onDefaultRaw(carrier: PacketChannel): RawChannel | undefined {
     const { handlers } = this;
     if (handlers?.hasChannel(undefined) !== true) return undefined;
-    const channel = new RawChannel(residualLinkOf(carrier));
+    const channel = new RawChannel(residualLinkOf(carrier), carrier.codec);
     const { sessionId, metadata } = carrier.opening;
     // The channel must be in place before its handler can speak.
     queueMicrotask(() =>

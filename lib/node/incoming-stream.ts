@@ -1,11 +1,14 @@
 /** A stream on which a peer is the caller: opened by the peer, or by this node because the peer has wished for it. */
 import type { Http2Stream, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Codec } from '../protocol/codec.js';
+import { codecHeaders } from '../protocol/codecs.js';
 import type { HeaderBlock } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { refuse } from '../transport/listener.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import type { Peer } from '../transport/peer.js';
 import type { StreamWish } from '../transport/peer-streams.js';
+import { codecOfCaller } from './channel-codec.js';
 import { identityHeaders } from './opening.js';
 import type { ResolvedOptions } from './mesh-options.js';
 
@@ -13,6 +16,8 @@ import type { ResolvedOptions } from './mesh-options.js';
 export interface IncomingStream {
   readonly headers: HeaderBlock;
   readonly peer: Peer;
+  /** What its frames are in, in both directions. */
+  readonly codec: Codec;
   /** Takes it; `use` has the stream as soon as it is there, and never when the peer has gone. */
   accept(use: (stream: Http2Stream) => void): void;
   refuse(error: MeshError): void;
@@ -20,15 +25,20 @@ export interface IncomingStream {
 
 /** Opened by a peer that has dialled this node. */
 export class ListenedStream implements IncomingStream {
+  readonly codec: Codec;
+
   constructor(
     private readonly stream: ServerHttp2Stream,
     readonly headers: IncomingHttpHeaders,
     readonly peer: Peer,
     private readonly options: ResolvedOptions,
-  ) {}
+  ) {
+    this.codec = codecOfCaller(peer, headers);
+  }
 
   accept(use: (stream: Http2Stream) => void): void {
-    this.stream.respond({ ':status': 200, ...identityHeaders(this.options) }, { waitForTrailers: true });
+    const headers = { ...identityHeaders(this.options), ...codecHeaders(this.codec.name) };
+    this.stream.respond({ ':status': 200, ...headers }, { waitForTrailers: true });
     use(this.stream);
   }
 
@@ -41,6 +51,7 @@ export class ListenedStream implements IncomingStream {
 export class WishedStream implements IncomingStream {
   readonly headers: HeaderBlock;
   readonly peer: Peer;
+  readonly codec: Codec;
 
   constructor(
     private readonly wish: StreamWish,
@@ -49,10 +60,13 @@ export class WishedStream implements IncomingStream {
   ) {
     this.headers = wish.headers;
     this.peer = channel.peer;
+    this.codec = codecOfCaller(channel.peer, wish.headers);
   }
 
   accept(use: (stream: Http2Stream) => void): void {
-    this.channel.fulfil(this.wish.token).then(({ stream }) => use(stream), this.onLost);
+    this.channel
+      .fulfil(this.wish.token, codecHeaders(this.codec.name))
+      .then(({ stream }) => use(stream), this.onLost);
   }
 
   refuse(error: MeshError): void {

@@ -1,4 +1,5 @@
 /** The options of a node, and their defaults. */
+import type { CodecName } from '../protocol/codecs.js';
 import type { WireLimits } from '../protocol/limits.js';
 import type { RedisSettings } from '../registry/redis/redis-target.js';
 import type { ServiceRegistry } from '../registry/registry.js';
@@ -88,6 +89,11 @@ export interface MeshOptions {
    * says so and lets the last one answer. @default 'error'
    */
   readonly duplicateHandlers?: 'error' | 'warn' | undefined;
+  /**
+   * What this node offers when it opens a channel; peers that do not know it answer in JSON, and every node takes both. With
+   * `'msgpack'` messages are smaller, and bytes and 64-bit integers travel as they are. @default 'json'
+   */
+  readonly codec?: CodecName | undefined;
   /** How a node is chosen among several of a service. @default roundRobin */
   readonly picker?: PickerFactory | undefined;
   /** Where the node says what goes on in the background. @default Nest's Logger */
@@ -104,6 +110,7 @@ export const MESH_DEFAULTS = {
   connectTimeoutMs: 5_000,
   drainTimeoutMs: 10_000,
   duplicateHandlers: 'error',
+  codec: 'json',
 } as const;
 
 /** What the inside of the node works with: every value is there and has been checked. */
@@ -132,6 +139,7 @@ export interface ResolvedOptions {
   readonly registryTimeoutMs: number;
   readonly limits: WireLimits;
   readonly duplicateHandlers: 'error' | 'warn';
+  readonly codec: CodecName;
   readonly picker: PickerFactory;
   readonly logger: MeshLogger;
   /** No option of users: `nestjs-mesh/testing` gives one; otherwise TCP and TLS. */

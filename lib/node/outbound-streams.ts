@@ -1,6 +1,7 @@
 /** The streams of their own that this node opens to others: raw channels and call streams. */
 import { randomUUID } from 'node:crypto';
 import type { OutgoingHttpHeaders } from 'node:http2';
+import { codecHeaders } from '../protocol/codecs.js';
 import { DEFAULT_CHANNEL, HEADER, metadataFault } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata } from '../protocol/packet.js';
@@ -9,6 +10,7 @@ import { FrameStream } from '../transport/frame-stream.js';
 import { peerOf } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { startRawChannel } from '../transport/raw-stream.js';
+import { codecOfAnswer } from './channel-codec.js';
 import type { ChannelOpening } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import { OpenStreams } from './open-streams.js';
@@ -70,17 +72,19 @@ export class OutboundStreams implements StreamCounts {
       ...metadata,
       [HEADER.channel]: name === undefined ? DEFAULT_CHANNEL : encodeURIComponent(name),
       [HEADER.sessionId]: sessionId,
+      ...codecHeaders(this.options.codec),
     };
     const what = `channel ${name ?? DEFAULT_CHANNEL}`;
     const opened = await target.open({ what, timeoutMs, signal, anyNode: true }, () => headers);
-    const { limits, logger } = this.options;
+    const { limits, logger, codec: offered } = this.options;
+    const codec = codecOfAnswer(offered, opened);
     const { address } = opened;
     const frames = new FrameStream(
       opened.stream,
       limits,
       `the raw channel to ${target.service} (${address})`,
     );
-    const channel = startRawChannel(frames, (message) => logger.warn(message));
+    const channel = startRawChannel(frames, (message) => logger.warn(message), codec);
     const peer = peerOf(opened.headers, address, target.service);
     this.channels.add(channel, opened.peerKey);
     const { metadata: answered } = openingOf(opened.headers);
@@ -92,13 +96,17 @@ export class OutboundStreams implements StreamCounts {
     const { route, input, timeoutMs, signal } = request;
     // Who the peer is must be known first: one that knows part 1 only would take the stream for a channel.
     const wait = { what: route, timeoutMs, signal, anyNode: false };
-    const { nodeId, address, stream, leftMs, peerKey } = await target.open(wait, (left) =>
-      callHeaders(request, left),
-    );
+    const { codec: offered, limits } = this.options;
+    const opened = await target.open(wait, (left) => ({
+      ...callHeaders(request, left),
+      ...codecHeaders(offered),
+    }));
+    const codec = codecOfAnswer(offered, opened);
+    const { nodeId, address, stream, leftMs, peerKey } = opened;
     const name = `the call of '${route}' to ${target.service} (${address})`;
     const origin = { service: target.service, nodeId, pattern: route };
-    const frames = new FrameStream(stream, this.options.limits, name);
-    const call = new CallingStream(frames, { origin, timeoutMs: leftMs });
+    const frames = new FrameStream(stream, limits, name);
+    const call = new CallingStream(frames, { origin, timeoutMs: leftMs }, codec);
     this.calls.add(call, peerKey);
     call.start(input);
     return call;

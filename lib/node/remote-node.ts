@@ -2,6 +2,7 @@
 import type { Session } from '../transport/session.js';
 import type { AcceptedStream } from '../transport/stream-opening.js';
 import type { OutgoingHttpHeaders } from 'node:http2';
+import { codecHeaders } from '../protocol/codecs.js';
 import { HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';
@@ -12,6 +13,7 @@ import { FrameStream } from '../transport/frame-stream.js';
 import { addressOf } from '../transport/network.js';
 import { PacketChannel, type PacketHandler } from '../transport/packet-channel.js';
 import { peerOf } from '../transport/peer.js';
+import { codecOfAnswer } from './channel-codec.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import type { PeerEventBoard } from './peer-events.js';
 import type { PeerState } from './peer-status.js';
@@ -210,11 +212,13 @@ export class RemoteNode implements Candidate {
   private async openPacketChannel(): Promise<PacketChannel> {
     const { options, packets } = this.deps;
     const serves = this.deps.servesOnChannels();
-    const said = serves ? { ...openingHeaders(options), [HEADER.listen]: 'false' } : openingHeaders(options);
+    const request = { ...openingHeaders(options), ...codecHeaders(options.codec) };
+    if (serves) request[HEADER.listen] = 'false';
     let session: Session | undefined;
     try {
       session = await this.dial();
-      const { stream, headers } = await session.open(said, options.connectTimeoutMs);
+      const accepted = await session.open(request, options.connectTimeoutMs);
+      const { stream, headers } = accepted;
       const peer = peerOf(headers, session.address, this.service);
       const moved = this.identityFault(session, peer.nodeId);
       if (moved !== undefined) throw moved;
@@ -231,6 +235,7 @@ export class RemoteNode implements Candidate {
         identity: identityHeaders(options),
         handler: packets,
         opening: openingOf(headers),
+        codec: codecOfAnswer(options.codec, accepted),
       });
       channel.start();
       this.dialled = channel;

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { isIPv4 } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
+import { CODEC_NAMES } from '../protocol/codecs.js';
 import { DEFAULT_WIRE_LIMITS } from '../protocol/limits.js';
 import { REGISTRY_DEFAULTS } from '../registry/registry.js';
 import { checkServiceName } from '../registry/service-name.js';
@@ -39,6 +40,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'registryTimeoutMs',
   'limits',
   'duplicateHandlers',
+  'codec',
   'picker',
   'logger',
 ]);
@@ -106,6 +108,8 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
   if (duplicateHandlers !== 'error' && duplicateHandlers !== 'warn') {
     check.fault(`duplicateHandlers must be 'error' or 'warn', not ${show(duplicateHandlers)}`);
   }
+  const { codec = MESH_DEFAULTS.codec } = options;
+  if (!CODEC_NAMES.includes(codec)) check.fault(`codec must be 'json' or 'msgpack', not ${show(codec)}`);
   const metadata = options.metadata ?? {};
   check.json('metadata', metadata);
   if (isObject(metadata) && RESERVED_METADATA in metadata) {
@@ -155,6 +159,7 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
     ),
     limits: check.limits(limits),
     duplicateHandlers,
+    codec,
     picker: options.picker ?? roundRobin,
     logger: options.logger ?? SILENT,
   };

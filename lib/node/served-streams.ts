@@ -3,6 +3,7 @@ import type { Http2Stream } from 'node:http2';
 import { DEFAULT_CHANNEL, HEADER, headerOf, type HeaderBlock } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { FrameStream } from '../transport/frame-stream.js';
+import type { InboundCall } from '../transport/inbound-call.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { startRawChannel } from '../transport/raw-stream.js';
@@ -60,7 +61,7 @@ export class ServedStreams {
     }
     stream.accept((accepted) => {
       const frames = this.framesOf(accepted, `the raw channel from ${peer.service} (${peer.address})`);
-      const channel = startRawChannel(frames, onFault);
+      const channel = startRawChannel(frames, onFault, stream.codec);
       this.raw.add(channel, keyOf(peer));
       handlers.onChannel(channel, { name, peer, ...openingOf(headers), carrier });
     });
@@ -79,11 +80,12 @@ export class ServedStreams {
     };
     stream.accept((accepted) => {
       const frames = this.framesOf(accepted, `the call of '${route}' from ${peer.service} (${peer.address})`);
-      const call = new ServedStream(frames, opening, (inbound) => {
+      const dispatch = (inbound: InboundCall): void => {
         if (handlers === undefined) inbound.fail(answersNoCalls(this.deps.options.service));
         else if (inbound.timeoutMs === 0) inbound.fail(tooLate());
         else handlers.onRequest(inbound, origin);
-      });
+      };
+      const call = new ServedStream(frames, opening, dispatch, stream.codec);
       this.calls.add(call, keyOf(peer));
       call.start();
     });

@@ -1,15 +1,21 @@
 /** Values to payloads and back. JSON is the codec every peer speaks. */
 import { isUtf8 } from 'node:buffer';
 import type { FramePayload } from './frame.js';
+import { isEventHead, peekPacket } from './json-head.js';
 import { MeshError } from './mesh-error.js';
+import type { PeekedPacket } from './packet.js';
 
 /** Turns a value into the payload of one frame and back. */
 export interface Codec {
   readonly name: string;
-  /** Throws a `MeshError` (`INVALID_ARGUMENT`, `not-sent`) for what cannot be written: a BigInt, a cycle, `undefined`. */
+  /** Throws a `MeshError` (`INVALID_ARGUMENT`, `not-sent`) for what cannot be written: a cycle, `undefined`, in JSON a BigInt. */
   encode(value: unknown): FramePayload;
-  /** Throws a `MeshError` (`INVALID_ARGUMENT`) for a payload that is not UTF-8 or not JSON. */
+  /** Throws a `MeshError` (`INVALID_ARGUMENT`) for a payload that is not of this codec. */
   decode(payload: Buffer): unknown;
+  /** What the first bytes of a packet tell; `undefined` when they leave a doubt. Never throws. */
+  peekPacket(head: Buffer): PeekedPacket | undefined;
+  /** True for the first bytes of an event without an id, as peers that write the id of everything else first send it. */
+  isEventHead(head: Buffer): boolean;
 }
 
 const REPLACEMENT = '\ufffd';
@@ -43,6 +49,8 @@ export const JSON_CODEC: Codec = {
       throw new MeshError('INVALID_ARGUMENT', what, { cause });
     }
   },
+  peekPacket,
+  isEventHead,
 };
 
 function notSerializable(reason: string, cause?: unknown): MeshError {

@@ -10,6 +10,7 @@ export type FramePayload = string | Uint8Array;
 
 const SLAB_BYTES = 256 * 1024;
 const MAX_UTF8_BYTES_PER_UNIT = 3;
+const LARGE_BYTES = 64 * 1024;
 
 // Frames of one flush are written side by side into a slab, and the slab is handed out in slices: one allocation
 // for many flushes, no copy. A slab is garbage once the last slice of it has left the process.
@@ -31,6 +32,33 @@ export function encodeFrames(payloads: readonly FramePayload[]): Buffer {
   for (const payload of payloads) end = writeFrame(target, end, payload);
   if (pooled) slabUsed = end;
   return target.subarray(start, end);
+}
+
+/** True for bytes that are so many that a copy of them costs more than a further write. */
+export function isLargeBytes(payload: FramePayload): boolean {
+  return typeof payload !== 'string' && payload.length >= LARGE_BYTES;
+}
+
+/** The frames of `payloads`, in order, as what is written one after the other: large bytes are not copied. */
+export function frameChunks(payloads: readonly FramePayload[]): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  let small: FramePayload[] = [];
+  const flush = (): void => {
+    if (small.length > 0) chunks.push(encodeFrames(small));
+    small = [];
+  };
+  for (const payload of payloads) {
+    if (typeof payload === 'string' || !isLargeBytes(payload)) {
+      small.push(payload);
+      continue;
+    }
+    flush();
+    const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
+    header.writeUInt32BE(payload.length);
+    chunks.push(header, payload);
+  }
+  flush();
+  return chunks;
 }
 
 /** One frame. */

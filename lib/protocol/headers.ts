@@ -24,6 +24,8 @@ export const HEADER = {
   /** On a call stream: metadata that plain headers cannot carry, as percent-encoded JSON. */
   metadata: 'x-mesh-metadata',
   open: 'x-mesh-open',
+  /** The codec that the request offers, and the answer takes; without it JSON. */
+  codec: 'x-mesh-codec',
 } as const;
 
 /** The trailers that end the callee's half of a call stream. */

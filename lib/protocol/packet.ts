@@ -65,6 +65,13 @@ export type Packet = RequestPacket | EventPacket | ResponsePacket | CancelPacket
 /** The kinds of packets. */
 export type PacketKind = 'request' | 'event' | 'response' | 'cancel' | 'open' | 'drain';
 
+/** What is known of a packet that is too long to be read. */
+export interface PeekedPacket {
+  readonly id: PacketId;
+  /** True for a request, and for an event to acknowledge; false for a response. */
+  readonly isRequest: boolean;
+}
+
 const MAX_ID_LENGTH = 256;
 
 /** Which packet a decoded value is, or `undefined` for a value that is none (which goes to the default raw handler). */
@@ -114,37 +121,4 @@ export function readMetadata(value: unknown): Metadata | undefined {
 /** The remaining budget in milliseconds, or `undefined` when the value is not a number of at least 0. */
 export function readTimeoutMs(value: unknown): number | undefined {
   return typeof value === 'number' && value >= 0 && Number.isFinite(value) ? value : undefined;
-}
-
-// Every sender of this project writes the id first and what tells the kind next, so a frame too long to be read still
-// tells whose it was. A head that leaves a doubt is not guessed at: that could fail a call that is well.
-const LEADING_ID = /^\s*\{\s*"id"\s*:\s*(-?\d{1,16}|"(?:[^"\\]|\\.){1,256}")\s*,\s*/;
-const REQUEST_NEXT = /^(?:"event"\s*:\s*true\s*,\s*)?"pattern"\s*:/;
-const RESPONSE_NEXT = /^"(?:response|err|isDisposed)"\s*:/;
-
-/** The `id` and whether it is a request (or an event to acknowledge) or a response, told from the first bytes of a packet. */
-export function peekPacket(head: Buffer): { id: PacketId; isRequest: boolean } | undefined {
-  const text = head.toString('utf8');
-  const match = LEADING_ID.exec(text);
-  if (match?.[1] === undefined) return undefined;
-  const next = text.slice(match[0].length);
-  const isRequest = REQUEST_NEXT.test(next);
-  if (!isRequest && !RESPONSE_NEXT.test(next)) return undefined;
-  const id = parseId(match[1]);
-  return id === undefined ? undefined : { id, isRequest };
-}
-
-/** True for the first bytes of an event without an id, as peers that write the id of everything else first send it. */
-export function isEventHead(head: Buffer): boolean {
-  return /^\s*\{\s*"pattern"\s*:/.test(head.toString('utf8'));
-}
-
-/** The head is not known to be JSON: `007`, `"\x"` or a raw line break in an id are not. */
-function parseId(text: string): PacketId | undefined {
-  try {
-    const id: unknown = JSON.parse(text);
-    return isPacketId(id) ? id : undefined;
-  } catch {
-    return undefined;
-  }
 }

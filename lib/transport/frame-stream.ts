@@ -6,7 +6,14 @@ import {
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2';
-import { encodeFrames, exceeds, payloadBytes, type FramePayload } from '../protocol/frame.js';
+import {
+  encodeFrames,
+  exceeds,
+  frameChunks,
+  isLargeBytes,
+  payloadBytes,
+  type FramePayload,
+} from '../protocol/frame.js';
 import { FrameDecoder, type FrameSink } from '../protocol/frame-decoder.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
@@ -38,6 +45,7 @@ export class FrameStream {
 
   private queue: FramePayload[] = [];
   private queuedBytes = 0;
+  private queuedLargeBytes = false;
   private flushScheduled = false;
   private ending = false;
   private closed = false;
@@ -157,6 +165,7 @@ export class FrameStream {
     this.framesQueued += 1;
     this.queuedBytes += payload.length;
     this.queue.push(payload);
+    if (isLargeBytes(payload)) this.queuedLargeBytes = true;
     if (!this.flushScheduled) {
       this.flushScheduled = true;
       process.nextTick(this.flush);
@@ -248,13 +257,23 @@ export class FrameStream {
       this.queue = [];
       this.queuedBytes = 0;
       this.framesWritten += batch.length;
-      const bytes = encodeFrames(batch);
-      if (this.ending) stream.end(bytes);
-      else stream.write(bytes);
+      if (this.queuedLargeBytes) this.writeChunks(batch);
+      else if (this.ending) stream.end(encodeFrames(batch));
+      else stream.write(encodeFrames(batch));
     } else if (this.ending) {
       stream.end();
     }
   };
+
+  private writeChunks(batch: readonly FramePayload[]): void {
+    const { stream } = this;
+    this.queuedLargeBytes = false;
+    stream.cork();
+    for (const chunk of frameChunks(batch)) stream.write(chunk);
+    if (this.ending) stream.end();
+    // `end()` has uncorked it.
+    else stream.uncork();
+  }
 
   private readonly onDrain = (): void => {
     this.flush();

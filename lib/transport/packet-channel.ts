@@ -5,8 +5,6 @@ import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import {
   packetKind,
-  isEventHead,
-  peekPacket,
   readMetadata,
   type CancelPacket,
   type EventAck,
@@ -191,10 +189,13 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     return this.streams instanceof DialledStreams ? this.streams.wished : 0;
   }
 
-  /** Opens the stream of a wish; its callee is this node. Rejects with a `MeshError` when the peer no longer waits for it. */
-  fulfil(token: string): Promise<AcceptedStream> {
+  /**
+   * Opens the stream of a wish; its callee is this node, which says the headers as its answer. Rejects with a `MeshError` when the
+   * peer no longer waits for it.
+   */
+  fulfil(token: string, headers: OutgoingHttpHeaders): Promise<AcceptedStream> {
     if (this.streams instanceof WishedStreams) return Promise.reject(cannotOpen());
-    return this.streams.fulfil(token, this.connectTimeoutMs);
+    return this.streams.fulfil(token, headers, this.connectTimeoutMs);
   }
 
   /** Tells the peer why the stream of a wish is not opened. Rejects with a `MeshError` when it no longer waits for it. */
@@ -262,10 +263,10 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     }
   }
 
-  /** A payload that is not JSON, or not UTF-8: where its first bytes tell whose it was, that call ends. */
+  /** A payload that is not of the codec: where its first bytes tell whose it was, that call ends. */
   private onUnreadable(payload: Buffer, error: MeshError): void {
     this.fault('payload', `${error.rawMessage}; it is ignored`);
-    const peeked = peekPacket(payload.subarray(0, HEAD_BYTES));
+    const peeked = this.codec.peekPacket(payload.subarray(0, HEAD_BYTES));
     if (peeked === undefined) return;
     if (peeked.isRequest) this.inbound.replyError(peeked.id, error.withDelivery('refused'));
     else this.outbound.get(peeked.id)?.fail(error.withDelivery('unknown'), true);
@@ -277,11 +278,11 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
       `a message of ${declaredBytes} bytes is over limits.maxFrameBytes (${this.limits.maxFrameBytes}) of the receiver`,
       { delivery: 'refused', details: { bytes: declaredBytes, maxFrameBytes: this.limits.maxFrameBytes } },
     );
-    const peeked = peekPacket(head);
+    const peeked = this.codec.peekPacket(head);
     if (peeked === undefined) {
       this.fault('oversize', error.rawMessage);
       // Peers of this version write the id first: without one it was an event, and nobody waits for it.
-      if (!this.peer.plain && isEventHead(head)) return;
+      if (!this.peer.plain && this.codec.isEventHead(head)) return;
       // Whose call it was cannot be told, so all of them end rather than one of them hanging.
       if (this.raw === undefined) this.frames.destroy(error.withDelivery('unknown'));
       else this.raw.close(error.withDelivery('unknown'));

@@ -45,8 +45,8 @@ export class DialledStreams implements PeerStreams {
   }
 
   /** Opens the stream that the peer wishes for: this node is the callee on it, whose end are its trailers. */
-  fulfil(token: string, timeoutMs: number): Promise<AcceptedStream> {
-    return this.answer({ [HEADER.open]: token }, timeoutMs, { waitForTrailers: true });
+  fulfil(token: string, headers: OutgoingHttpHeaders, timeoutMs: number): Promise<AcceptedStream> {
+    return this.answer({ ...headers, [HEADER.open]: token }, timeoutMs, { waitForTrailers: true });
   }
 
   /** Says that the stream will not be opened, and why. Rejects when that cannot be said. */

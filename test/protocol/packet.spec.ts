@@ -3,13 +3,8 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { encodeFrame } from '../../lib/protocol/frame.js';
 import { HEAD_BYTES } from '../../lib/protocol/frame-decoder.js';
-import {
-  isPacketId,
-  packetKind,
-  peekPacket,
-  readMetadata,
-  readTimeoutMs,
-} from '../../lib/protocol/packet.js';
+import { peekPacket } from '../../lib/protocol/json-head.js';
+import { isPacketId, packetKind, readMetadata, readTimeoutMs } from '../../lib/protocol/packet.js';
 
 describe('packetKind', () => {
   // What JSON cannot say; the rest of the table is in the shared vectors.

@@ -5,7 +5,8 @@ import { encodeFrame, encodeFrames } from '../../lib/protocol/frame.js';
 import { DEFAULT_WIRE_LIMITS, UNTRUSTED_LENGTH_FACTOR } from '../../lib/protocol/limits.js';
 import { MeshError } from '../../lib/protocol/mesh-error.js';
 import { isMeshErrorCode } from '../../lib/protocol/error-code.js';
-import { packetKind, peekPacket } from '../../lib/protocol/packet.js';
+import { peekPacket } from '../../lib/protocol/json-head.js';
+import { packetKind } from '../../lib/protocol/packet.js';
 import { meshErrorOf, recordingDecoder, VECTORS } from './support.js';
 import type { Decoded, ErrorVector } from './support.js';
 
