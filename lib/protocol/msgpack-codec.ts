@@ -59,12 +59,8 @@ function peek(reader: MsgpackReader): PeekedPacket | undefined {
   if (!reader.beginMap() || reader.key() !== 'id') return undefined;
   const id = reader.value();
   if (!isPacketId(id)) return undefined;
-  let next = reader.key();
-  if (next === 'event' && reader.value() === true) {
-    next = reader.key();
-    return next === 'pattern' ? { id, isRequest: true } : undefined;
-  }
-  if (next === 'pattern') return { id, isRequest: true };
+  const next = reader.key();
+  if (next === 'pattern' || (next === 'event' && reader.value() === true)) return { id, isRequest: true };
   return next === 'response' || next === 'err' || next === 'isDisposed'
     ? { id, isRequest: false }
     : undefined;

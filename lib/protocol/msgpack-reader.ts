@@ -11,6 +11,8 @@ export const MAX_MSGPACK_DEPTH = 512;
 const REPLACEMENT = '\ufffd';
 const MAX_SHORT_TEXT = 24;
 const TIMESTAMP = 0xff;
+/** As which several libraries for JavaScript write `undefined`. */
+const UNDEFINED = 0;
 
 /** One payload. Every method throws a `MeshError` (`INVALID_ARGUMENT`) where the bytes are not what it reads. */
 export class MsgpackReader {
@@ -183,8 +185,12 @@ export class MsgpackReader {
     return 2 * length >= part.buffer.byteLength ? part : Buffer.from(part);
   }
 
-  private extension(length: number): Date {
+  private extension(length: number): Date | undefined {
     const type = this.byte();
+    if (type === UNDEFINED) {
+      this.take(length);
+      return undefined;
+    }
     if (type !== TIMESTAMP) throw this.fault(`it has an extension of type ${type > 127 ? type - 256 : type}`);
     const { bytes } = this;
     const at = this.take(length);

@@ -4,7 +4,7 @@ import { MeshClientProxy, MeshServer, type MeshClientOptions, type MeshOptions }
 import type { MakeClient, MakeServer } from './stage.js';
 
 /** What is the same for every server and client of one run of the suite. */
-export type MeshCommon = Pick<MeshOptions, 'tls' | 'registry'>;
+export type MeshCommon = Pick<MeshOptions, 'tls' | 'registry' | 'codec'>;
 
 /** The factories. Without a registry each server has one in memory. */
 export function meshTransport(common: () => MeshCommon = () => ({})): {

@@ -4,8 +4,8 @@ import { isSame, type Absent, type Finding, type Row, type Section } from './row
 const HEAD = `# Parity with Nest's TCP transport
 
 What a service or a caller sees over the mesh, beside Nest's own TCP transport (\`@nestjs/microservices\` 12.1). Each row is a
-test that runs on both and compares what is seen to the letter: over the mesh in clear, with TLS, and through a real Redis. A
-row in which they differ is proved on both sides, too; where a side has nothing to observe, it is in italics.
+test that runs on both and compares what is seen to the letter: over the mesh in clear, with TLS, through a real Redis,
+and in MessagePack. A row in which they differ is proved on both sides, too; where a side has nothing to observe, it is in italics.
 
 This page is made from the table in \`test/conformance\`: \`UPDATE_PARITY=1 npm test -- test/conformance/parity\` writes it.
 `;
@@ -36,9 +36,13 @@ function sectionOf({ title, rows }: Section): string {
 
 function lineOf(row: Row): string {
   const cells = isSame(row)
-    ? [row.title, 'yes', 'yes', '']
-    : [row.title, said(row.tcp), said(row.mesh), row.why];
+    ? [row.title, 'yes', `yes${saidPacked(row)}`, '']
+    : [row.title, said(row.tcp), `${said(row.mesh)}${saidPacked(row)}`, row.why];
   return `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`;
+}
+
+function saidPacked({ packed }: Row): string {
+  return packed === undefined ? '' : `; in MessagePack ${packed.says}`;
 }
 
 function said(finding: Finding | Absent): string {

@@ -23,6 +23,8 @@ interface RowBase {
   readonly id: string;
   /** A sentence that states the behaviour. */
   readonly title: string;
+  /** What is seen over the mesh in MessagePack, where that is something else: bytes, and 64-bit integers. */
+  readonly packed?: Finding;
   /** Runs against either transport and gives what was seen. */
   observe(stage: Stage): Promise<unknown>;
 }
@@ -54,7 +56,12 @@ export function isSame(row: Row): row is SameRow {
 }
 
 /** What must be seen on a transport; `undefined` when there is nothing to observe. */
-export function expectationOf(row: Row, kind: Kind): { readonly sees: unknown } | undefined {
+export function expectationOf(
+  row: Row,
+  kind: Kind,
+  inMessagePack = false,
+): { readonly sees: unknown } | undefined {
+  if (inMessagePack && row.packed !== undefined) return row.packed;
   if (isSame(row)) return { sees: row.both };
   const finding = row[kind];
   return 'none' in finding ? undefined : finding;

@@ -15,6 +15,7 @@ import { encodeFrame } from '../../lib/protocol/frame.js';
 import { HEADER } from '../../lib/protocol/headers.js';
 import { DEFAULT_WIRE_LIMITS, UNTRUSTED_LENGTH_FACTOR } from '../../lib/protocol/limits.js';
 import { MeshError } from '../../lib/protocol/mesh-error.js';
+import { MSGPACK_CODEC } from '../../lib/protocol/msgpack-codec.js';
 import { packetKind } from '../../lib/protocol/packet.js';
 import { readNodeRecord } from '../../lib/registry/node-record.js';
 import {
@@ -57,6 +58,16 @@ describe('docs/protocol.md', () => {
   it('shows an error of the transport and an error of a handler that readers tell apart', () => {
     const errors = packets.flatMap(({ text }) => (JSON.parse(text) as { err?: unknown }).err ?? []);
     expect(errors.map((err) => MeshError.fromWire(err)?.code)).toEqual([undefined, 'DEADLINE_EXCEEDED']);
+  });
+
+  it('shows a frame in MessagePack that is one', () => {
+    const [json = '', ...hex] =
+      snippets
+        .find(({ language }) => language === 'msgpack')
+        ?.code.trim()
+        .split('\n') ?? [];
+    const frame = encodeFrame(MSGPACK_CODEC.encode(JSON.parse(json)));
+    expect(frame.toString('hex')).toBe(hex.join('').replaceAll(' ', ''));
   });
 
   it('names every error code with its HTTP status, and no other', () => {

@@ -1,4 +1,4 @@
-/** The basics over every registry, and over TLS. */
+/** The basics over every registry, over TLS, and in both codecs. */
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,6 +9,11 @@ import { describeNestBasics } from './describe-nest-basics.js';
 
 describeNestBasics('memory:', () => ({
   options: { registry: `memory:${randomUUID()}` },
+  dispose: () => undefined,
+}));
+
+describeNestBasics('memory: in MessagePack', () => ({
+  options: { registry: `memory:${randomUUID()}`, codec: 'msgpack' },
   dispose: () => undefined,
 }));
 

@@ -1,7 +1,9 @@
 /** MessagePack both ways: the values of JSON, bytes and 64-bit integers; and whatever else a peer may send. */
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { JSON_CODEC } from '../../lib/protocol/codec.js';
 import { HEAD_BYTES } from '../../lib/protocol/frame-decoder.js';
 import { MeshError } from '../../lib/protocol/mesh-error.js';
@@ -13,7 +15,7 @@ import { meshErrorOf } from './support.js';
 const msgpackr = createRequire(import.meta.url)('msgpackr') as {
   Packr: new (options: object) => { pack(value: unknown): Buffer; unpack(bytes: Uint8Array): unknown };
 };
-const other = new msgpackr.Packr({ useRecords: false, variableMapSize: true });
+const other = new msgpackr.Packr({ useRecords: false, variableMapSize: true, int64AsType: 'auto' });
 
 function encode(value: unknown): Buffer {
   return Buffer.from(MSGPACK_CODEC.encode(value));
@@ -224,11 +226,12 @@ describe('Decoding MessagePack', () => {
     expect(['a161', 'd90161', 'da000161', 'db0000000161'].map(read)).toEqual(['a', 'a', 'a', 'a']);
   });
 
-  it('reads timestamps as dates, and integer keys as texts', () => {
+  it('reads timestamps as dates, extension 0 as undefined, and integer keys as texts', () => {
     const read = (hex: string): unknown => MSGPACK_CODEC.decode(bytes(hex));
     expect(read('d6 ff 00000001')).toEqual(new Date(1_000));
     expect(read('d7 ff 1dcd6500 00000001')).toEqual(new Date(1_125));
     expect(read('c7 0c ff 1dcd6500 ffffffffffffffff')).toEqual(new Date(-500));
+    expect(read('92 d40000 01')).toEqual([undefined, 1]);
     expect(read('83 01a161 ff02 cd0100 03')).toEqual({ '1': 'a', '-1': 2, '256': 3 });
   });
 
@@ -238,7 +241,7 @@ describe('Decoding MessagePack', () => {
     ['a text that is cut short', 'a5 6161', 'ends where 5 more bytes'],
     ['more than one value', '01 02', '1 bytes follow'],
     ['the byte that means nothing', 'c1', '0xc1'],
-    ['an extension', 'd4 00 00', 'extension of type 0'],
+    ['an extension', 'd4 01 00', 'extension of type 1'],
     ['an extension with a negative type', 'd4 fe 00', 'extension of type -2'],
     ['a timestamp of an odd size', 'd5 ff 0000', 'a timestamp of 2 bytes'],
     ['a text that is not UTF-8', 'a2 c328', 'not UTF-8'],
@@ -351,6 +354,31 @@ describe('Decoding MessagePack', () => {
     const payload = Buffer.concat([head, Buffer.alloc(rest, 1)]);
     expect(meshErrorOf(() => MSGPACK_CODEC.decode(payload)).code).toBe('INVALID_ARGUMENT');
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(128 * payload.length);
+  });
+});
+
+describe('The vectors that every implementation shares', () => {
+  interface Vector {
+    readonly name: string;
+    readonly hex: string;
+    readonly value?: unknown;
+    readonly call?: unknown;
+  }
+  const path = join(import.meta.dirname, '..', 'vectors', 'msgpack.json');
+  const vectors = JSON.parse(readFileSync(path, 'utf8')) as Record<'frames' | 'errors' | 'heads', Vector[]>;
+  const payloadOf = ({ hex }: Vector): Buffer => bytes(hex).subarray(4);
+
+  it.each(vectors.frames)('decode to their value: $name', (vector) => {
+    expect(MSGPACK_CODEC.decode(payloadOf(vector))).toEqual(vector.value);
+    expect(roundTrip(vector.value)).toEqual(vector.value);
+  });
+
+  it.each(vectors.errors)('are refused: $name', (vector) => {
+    expect(meshErrorOf(() => MSGPACK_CODEC.decode(payloadOf(vector))).code).toBe('INVALID_ARGUMENT');
+  });
+
+  it.each(vectors.heads)('tell whose the packet is: $name', ({ hex, call }) => {
+    expect(MSGPACK_CODEC.peekPacket(bytes(hex)) ?? null).toEqual(call);
   });
 });
 

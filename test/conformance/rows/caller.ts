@@ -153,6 +153,7 @@ export const CALLER: Section = {
         says: 'with `INVALID_ARGUMENT`, `not-sent`',
         sees: [failed({ is: 'MeshError', code: 'INVALID_ARGUMENT', delivery: 'not-sent' }), got('after')],
       },
+      packed: { says: 'a BigInt of 64 bits arrives', sees: [got({ big: 1 }), got('after')] },
       why: 'What the transport itself reports is a `MeshError`, which names the pattern and says whether the call may have run.',
       async observe(stage) {
         const { client } = await serve(stage);

@@ -226,6 +226,20 @@ export const RESULTS: Section = {
         { kept: 1 },
         [null, null],
       ),
+      packed: {
+        says: 'a buffer stays one',
+        sees: got(
+          { x: 1, y: 2 },
+          [1, 2],
+          '1970-01-01T00:00:00.000Z',
+          Buffer.from([1, 255]),
+          {},
+          {},
+          null,
+          { kept: 1 },
+          [null, null],
+        ),
+      },
       async observe(stage) {
         const { client } = await stage.serve(ResultController);
         return answer(client, 'as-json');
@@ -286,6 +300,7 @@ export const RESULTS: Section = {
       title: 'A result that is no JSON (a BigInt, a cycle).',
       tcp: { says: 'no answer, ever', sees: [hung(), hung()] },
       mesh: { says: 'fails: "Internal server error", and logged', sees: [failed(MASKED), failed(MASKED)] },
+      packed: { says: 'a BigInt of 64 bits arrives', sees: [got({ big: 1 }), failed(MASKED)] },
       why: ANSWERED,
       async observe(stage) {
         const { client } = await stage.serve(ResultController);
@@ -297,6 +312,7 @@ export const RESULTS: Section = {
       title: 'A value in the middle of a stream that is no JSON.',
       tcp: { says: 'is left out, the rest arrives', sees: got(1, 3) },
       mesh: { says: 'ends the stream with "Internal server error"', sees: failed(MASKED, 1) },
+      packed: { says: 'a BigInt of 64 bits arrives', sees: got(1, 2, 3) },
       why: 'A stream with a hole that nobody is told of is wrong data.',
       async observe(stage) {
         const { client } = await stage.serve(ResultController);
