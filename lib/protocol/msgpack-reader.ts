@@ -10,6 +10,7 @@ export const MAX_MSGPACK_DEPTH = 512;
 
 const REPLACEMENT = '\ufffd';
 const MAX_SHORT_TEXT = 24;
+const MAX_ITEMS_AT_ONCE = 1_024;
 const TIMESTAMP = 0xff;
 /** As which several libraries for JavaScript write `undefined`. */
 const UNDEFINED = 0;
@@ -73,15 +74,12 @@ export class MsgpackReader {
     }
   }
 
-  /** The next key of a map. Integers become their text, as in JSON. */
+  /** The next key of a map. */
   key(): string {
     const token = this.byte();
-    if (token >= 0xa0 && token < 0xc0) return this.text(token & 0x1f);
-    if (token < 0x80) return String(token);
-    if (token >= 0xe0) return String(token - 0x100);
-    const key = this.longText(token) ?? this.integer(token);
-    if (key === undefined) throw this.fault('a key of a map is neither a text nor an integer');
-    return String(key);
+    const key = token >= 0xa0 && token < 0xc0 ? this.text(token & 0x1f) : this.longText(token);
+    if (key === undefined) throw this.fault('a key of a map is no text');
+    return key;
   }
 
   /** The head of a map, of which more may follow than is here; false when something else comes. */
@@ -106,9 +104,9 @@ export class MsgpackReader {
 
   private array(count: number, depth: number): unknown[] {
     this.enter('array', count, count, depth);
-    // Not made for `count` items at once: arrays in arrays that all declare the rest of the payload would add up.
-    const items: unknown[] = [];
-    for (let i = 0; i < count; i += 1) items.push(this.value(depth + 1));
+    // Large ones are not made for `count` items at once: arrays in arrays that all declare the rest of the payload would add up.
+    const items: unknown[] = count > MAX_ITEMS_AT_ONCE ? [] : Array.from({ length: count });
+    for (let i = 0; i < count; i += 1) items[i] = this.value(depth + 1);
     return items;
   }
 

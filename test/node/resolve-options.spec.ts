@@ -51,6 +51,7 @@ describe('The options of a node', () => {
       registryTimeoutMs: 5_000,
       limits: DEFAULT_WIRE_LIMITS,
       duplicateHandlers: 'error',
+      codec: 'json',
       picker: roundRobin,
     });
   });

@@ -226,13 +226,12 @@ describe('Decoding MessagePack', () => {
     expect(['a161', 'd90161', 'da000161', 'db0000000161'].map(read)).toEqual(['a', 'a', 'a', 'a']);
   });
 
-  it('reads timestamps as dates, extension 0 as undefined, and integer keys as texts', () => {
+  it('reads timestamps as dates, and extension 0 as undefined', () => {
     const read = (hex: string): unknown => MSGPACK_CODEC.decode(bytes(hex));
     expect(read('d6 ff 00000001')).toEqual(new Date(1_000));
     expect(read('d7 ff 1dcd6500 00000001')).toEqual(new Date(1_125));
     expect(read('c7 0c ff 1dcd6500 ffffffffffffffff')).toEqual(new Date(-500));
     expect(read('92 d40000 01')).toEqual([undefined, 1]);
-    expect(read('83 01a161 ff02 cd0100 03')).toEqual({ '1': 'a', '-1': 2, '256': 3 });
   });
 
   it.each([
@@ -248,6 +247,7 @@ describe('Decoding MessagePack', () => {
     ['a long text that is not UTF-8', `d940${'61'.repeat(62)}c328`, 'not UTF-8'],
     ['a key that is a map', '81 80 01', 'a key of a map'],
     ['a key that is nil', '81 c0 01', 'a key of a map'],
+    ['a key that is a number', '81 01 01', 'a key of a map'],
   ])('refuses %s', (_what, hex, word) => {
     const error = meshErrorOf(() => MSGPACK_CODEC.decode(bytes(hex)));
     expect(error.code).toBe('INVALID_ARGUMENT');
@@ -313,7 +313,7 @@ describe('Decoding MessagePack', () => {
 
   it.each([
     ['arrays', '91'],
-    ['maps', '8100'],
+    ['maps', '81a0'],
     ['large arrays that declare all that follows', 'dc03e8'],
   ])('refuses nesting without end: %s', (_what, hex) => {
     const error = meshErrorOf(() => MSGPACK_CODEC.decode(bytes(hex.repeat(100_000))));
