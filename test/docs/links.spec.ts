@@ -5,13 +5,16 @@ import { dirname, join } from 'node:path';
 import { ROOT } from './snippet-project.js';
 
 const ADR = join('docs', 'adr');
+const GUIDE = join('docs', 'guide');
 const DOCS = [
   'README.md',
   'CONTRIBUTING.md',
   'CHANGELOG.md',
   join('docs', 'protocol.md'),
   join('docs', 'configuration.md'),
+  join('docs', 'parity.md'),
   ...readdirSync(join(ROOT, ADR)).map((file) => join(ADR, file)),
+  ...readdirSync(join(ROOT, GUIDE)).map((file) => join(GUIDE, file)),
 ];
 const CONTRIBUTING_LINES = 100;
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
