@@ -62,10 +62,15 @@ export class StreamAnswer implements AsyncIterator<unknown, undefined> {
   async next(): Promise<IteratorResult<unknown, undefined>> {
     if (this.over) return { done: true, value: undefined };
     this.opening ??= this.begin();
-    const values = await this.opening;
-    const result = await values.next();
-    if (result.done === true) this.finish();
-    return result;
+    try {
+      const values = await this.opening;
+      const result = await values.next();
+      if (result.done === true) this.finish();
+      return result;
+    } catch (error) {
+      this.finish();
+      throw error;
+    }
   }
 
   async return(): Promise<IteratorReturnResult<undefined>> {

@@ -24,6 +24,9 @@ interface TimedList {
 /** The longest delay that a Node timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** So many timeouts keep their list and timer between two calls; what calls inherit from others is different each time. */
+const KEPT_LISTS = 16;
+
 export class DeadlineQueue {
   private readonly lists = new Map<number, TimedList>();
 
@@ -53,6 +56,7 @@ export class DeadlineQueue {
     if (entry.timedNext === undefined) list.last = entry.timedPrevious;
     else entry.timedNext.timedPrevious = entry.timedPrevious;
     entry.timedPrevious = entry.timedNext = entry.timedList = undefined;
+    if (list.first === undefined && this.lists.size > KEPT_LISTS) this.drop(list);
   }
 
   /** Number of entries that wait; walks the lists, for tests and status. */
@@ -67,6 +71,12 @@ export class DeadlineQueue {
   clear(): void {
     for (const list of this.lists.values()) clearTimeout(list.timer);
     this.lists.clear();
+  }
+
+  private drop(list: TimedList): void {
+    clearTimeout(list.timer);
+    list.timer = undefined;
+    if (this.lists.get(list.timeoutMs) === list) this.lists.delete(list.timeoutMs);
   }
 
   private arm(list: TimedList, delayMs: number): void {

@@ -47,6 +47,23 @@ describe('The deadline queue', () => {
     expect(queue.size).toBe(0);
   });
 
+  it('keeps few lists and timers for timeouts that nobody waits for any more', async () => {
+    const queue = newQueue();
+    const order: number[] = [];
+    const entries = Array.from({ length: 1_000 }, (_, n) => {
+      const entry = new Entry(() => order.push(n));
+      queue.add(entry, 20_000 + n);
+      return entry;
+    });
+    expect(queue['lists'].size).toBe(1_000);
+    for (const entry of entries) queue.remove(entry);
+    expect(queue.size).toBe(0);
+    expect(queue['lists'].size).toBe(16);
+    queue.add(new Entry(() => order.push(-1)), 20);
+    await eventually('one that is new still ends', () => order.length === 1);
+    expect(order).toEqual([-1]);
+  });
+
   it('ends entries with different timeouts by their time, not by their place', async () => {
     const queue = newQueue();
     const order: string[] = [];
