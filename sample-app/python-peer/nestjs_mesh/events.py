@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, List, NamedTuple, Optional, Set
+from typing import TYPE_CHECKING, Any, List, NamedTuple, Set
 
 from .errors import MeshError, RpcError
 from .pattern_trie import PatternTrie
@@ -81,13 +81,13 @@ class EventHandlers:
             _log(failure, ctx)
 
     async def _run_all(self, handlers: List[Handler], data: Any, ctx: Context) -> List[Exception]:
-        running = (_run(handler, data, ctx) for handler in handlers)
-        failures = [failure for failure in await asyncio.gather(*running) if failure is not None]
+        failures: List[Exception] = []  # in the order in which they came
+        await asyncio.gather(*(_run(handler, data, ctx, failures) for handler in handlers))
         self._counts.failed += bool(failures)
         return failures
 
 
-async def _run(handler: Handler, data: Any, ctx: Context) -> Optional[Exception]:
+async def _run(handler: Handler, data: Any, ctx: Context, failures: List[Exception]) -> None:
     try:
         result = handler(data, ctx)
         if hasattr(result, "__await__"):
@@ -96,8 +96,7 @@ async def _run(handler: Handler, data: Any, ctx: Context) -> Optional[Exception]
             async for _ in result:
                 pass
     except Exception as error:
-        return error
-    return None
+        failures.append(error)
 
 
 def _log(failure: Exception, ctx: Context) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import asdict
 from typing import Any, AsyncIterator, Dict, List
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -141,6 +142,33 @@ def add_handlers(peer: Peer) -> None:
     async def emit_back(data: Dict[str, Any]) -> bool:
         await peer.emit(data["service"], data["pattern"], data.get("data"))
         return True
+
+    @peer.event("inter.*")
+    async def inter(data: Any, ctx: Context) -> None:
+        notes.append([ctx.pattern, data])
+        if data == "text":
+            raise RpcError("not this one")
+        if data == "secret":
+            raise ValueError(data)
+
+    @peer.handler("send-event")
+    async def send_event(data: Dict[str, Any]) -> Any:
+        """Sends an event as `how` says, and tells who has it or what it caught."""
+        how, pattern, ack = data["how"], data["pattern"], data.get("ack")
+        try:
+            if how == "publish":
+                return [list(receipt) for receipt in await peer.publish(pattern, data.get("data"), ack=ack)]
+            if how == "broadcast":
+                return await peer.broadcast(data["service"], pattern, data.get("data"), ack=ack)
+            return await peer.emit(data["service"], pattern, data.get("data"), ack=ack)
+        except RpcError as error:
+            return {"payload": error.payload, "errorId": error.error_id}
+        except MeshError as error:
+            return {"code": error.code, "delivery": error.delivery}
+
+    @peer.handler("event-counts")
+    def event_counts() -> Dict[str, int]:
+        return asdict(peer.event_counts)
 
     @peer.handler("collect-stream")
     async def collect_stream(data: Dict[str, Any]) -> List[Any]:
