@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any, AsyncIterable, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, AsyncIterable, Dict, List, Optional, Tuple, Union
 from urllib.parse import unquote
 
 from h2.errors import ErrorCodes
 
 from .channel import PeerInfo
 from .codec import encode_json
+from .context import Context
 from .errors import ERROR_CODES, NO_HANDLER, MeshError, NoHandlerError, error_from_wire, unavailable
-from .handlers import Context, Handlers
 from .headers import metadata_of
 from .inbound_call import InboundCall
 from .inbox import Inbox
 from .outbound_call import OutboundCall
 from .packets import string_metadata
 from .stream import Reader, Stream
+
+if TYPE_CHECKING:
+    from .session import Session
 
 #: A longer error is masked: header blocks have limits, and one beyond them would cost the whole connection.
 MAX_ERROR_BYTES = 16 * 1024
@@ -28,10 +31,10 @@ MAX_ERROR_BYTES = 16 * 1024
 class ServedStream(Reader):
     """The callee's side."""
 
-    def __init__(self, stream: Stream, peer: PeerInfo, handlers: Handlers) -> None:
+    def __init__(self, stream: Stream, peer: PeerInfo, session: Session) -> None:
         self._stream = stream
         self._peer = peer
-        self._handlers = handlers
+        self._session = session
         self._input = Inbox(stream)
         self._call = InboundCall(self._reply, stream.drain, lambda call: None)
         #: True until the one value that is the data has come.
@@ -64,7 +67,7 @@ class ServedStream(Reader):
         self._awaits_data = False
         headers, loop = self._stream.headers, asyncio.get_event_loop()
         route = unquote(headers["x-mesh-pattern"])
-        handler, deadline = self._handlers.find_handler(route), None
+        handler, deadline = self._session.core.handlers.find_handler(route), None
         if re.fullmatch(r"\d{1,10}", headers.get("x-mesh-timeout", "")):
             deadline = loop.time() + int(headers["x-mesh-timeout"]) / 1000
         if handler is None:
@@ -73,7 +76,7 @@ class ServedStream(Reader):
             late = MeshError("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived", delivery="refused")
             self._call.refuse(late)
         else:
-            self._call.run(handler, data, Context(route, self._peer, call_metadata(headers), deadline))
+            self._call.run(handler, data, Context(route, self._peer, call_metadata(headers), deadline, self._session))
 
     def _reply(self, answer: Dict[str, Any]) -> None:
         if "err" in answer:
@@ -109,7 +112,7 @@ class CallingStream(OutboundCall, Reader):
         self._fail(error)
 
     def on_end(self, error: Optional[MeshError]) -> None:
-        self.finish(error or _error_of(self._stream.trailers))
+        self.finish(error or error_of(self._stream.trailers))
         self._stop_input()
         self._stream.end()  # the answer is there: what was still to be sent is of no interest to anybody
 
@@ -164,8 +167,8 @@ def _error_trailers(answer: Dict[str, Any]) -> List[Tuple[str, str]]:
     return trailers if error_id is None else [*trailers, ("mesh-error-id", error_id)]
 
 
-def _error_of(trailers: Dict[str, str]) -> Optional[Exception]:
-    """What a call stream's trailers say: None for OK."""
+def error_of(trailers: Dict[str, str]) -> Optional[Exception]:
+    """What the headers of an end say: None for OK."""
     status, text = trailers.get("mesh-status"), trailers.get("mesh-error")
     if status is None:
         return unavailable("the call stream ended without a status", "unknown")

@@ -9,8 +9,10 @@ from typing import Any, Dict, Optional
 
 from h2.errors import ErrorCodes
 
+from .client import BoundClient
 from .errors import MeshError
 from .inbox import Inbox
+from .link import Target
 from .stream import Reader, Stream
 
 log = logging.getLogger("nestjs_mesh")
@@ -31,7 +33,13 @@ class Channel(Inbox, Reader):
     """What a channel handler gets and `open_channel` gives. Iterate it to receive; ends when the other side ends."""
 
     def __init__(
-        self, stream: Stream, peer: PeerInfo, name: str, metadata: Dict[str, str], session_id: Optional[str]
+        self,
+        stream: Stream,
+        peer: PeerInfo,
+        name: str,
+        metadata: Dict[str, str],
+        session_id: Optional[str],
+        node: Target,
     ) -> None:
         super().__init__(stream)
         self.peer = peer
@@ -39,6 +47,8 @@ class Channel(Inbox, Reader):
         #: The further headers of the request that opened the channel.
         self.metadata = metadata
         self.session_id = session_id
+        #: A client bound to the node at the other end, over the same session.
+        self.client = BoundClient(node)
         self._stream = stream
         self._closed_here = False
         self._broken: Optional[MeshError] = None

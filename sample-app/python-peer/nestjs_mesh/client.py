@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, AsyncIterator, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, AsyncIterator, Dict, List, Optional
 
-from .channel import Channel
 from .errors import MeshError
-from .handlers import Context
 from .headers import DEFAULT_CHANNEL, check_headers
 from .link import Link, Target
 from .outbound_call import OutboundCall
 from .outbound_events import Event, Receipt, broadcast, check_ack, deliver, publish
 from .packets import check_metadata, route_of
-from .router import Router
+
+if TYPE_CHECKING:
+    from .channel import Channel
+    from .context import Context
+    from .router import Router
 
 #: Seconds.
 Timeout = Optional[float]

@@ -11,7 +11,8 @@ from .errors import MeshError, RpcError
 from .pattern_trie import PatternTrie
 
 if TYPE_CHECKING:
-    from .handlers import Context, Handler
+    from .context import Context
+    from .handlers import Handler
 
 log = logging.getLogger("nestjs_mesh")
 

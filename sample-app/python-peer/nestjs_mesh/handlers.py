@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
 
-from .channel import Channel, PeerInfo
+from .channel import Channel
 from .events import EventCounts, EventHandlers
 from .headers import DEFAULT_CHANNEL
 from .packets import route_of
@@ -21,21 +20,6 @@ Handler = Callable[..., Any]
 ChannelHandler = Callable[[Channel], Awaitable[None]]
 H = TypeVar("H", bound=Handler)
 C = TypeVar("C", bound=ChannelHandler)
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a handler may know beside its data."""
-
-    pattern: str
-    peer: PeerInfo
-    metadata: Dict[str, str] = field(default_factory=dict)
-    #: Instant on the event loop's clock at which the caller gives up; None when it did not say.
-    deadline: Optional[float] = None
-
-    def remaining(self) -> Optional[float]:
-        """Seconds left for this call; None without a deadline."""
-        return None if self.deadline is None else max(0.0, self.deadline - asyncio.get_event_loop().time())
 
 
 @dataclass

@@ -8,8 +8,9 @@ import uuid
 from dataclasses import replace
 from typing import Any, Awaitable, Callable, Dict, Optional, Union
 
+from .context import Context
 from .errors import MASKED_ERROR, MeshError, RpcError
-from .handlers import Context, Served
+from .handlers import Served
 
 log = logging.getLogger("nestjs_mesh")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Awaitable, Callable, Optional, Protocol, TypeVar
+import asyncio
+from typing import TYPE_CHECKING, Awaitable, Callable, NamedTuple, Optional, Protocol, TypeVar
+
+from .errors import unavailable
 
 if TYPE_CHECKING:
     from .events import EventCounts
@@ -43,3 +46,18 @@ class Target(Protocol):
 
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         """What `reach` gives for the first node that can be reached before the deadline; MeshError otherwise."""
+
+
+class OneNode(NamedTuple):
+    """A node that is known, as the target of calls and events."""
+
+    service: str
+    link: Link
+    counts: EventCounts
+    is_known: bool = True
+
+    async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
+        try:
+            return await reach(self.link, deadline)
+        except asyncio.TimeoutError:
+            raise unavailable("not connected within the timeout", "not-sent").at(self.service) from None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from .errors import MeshError
 from .inbox import Inbox
 from .stream import Stream
+
+if TYPE_CHECKING:
+    from .answer_order import AnswerOrder
 
 #: Values of one answer that wait for a slow reader; the call fails beyond.
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
@@ -18,6 +21,8 @@ class OutboundCall(Inbox):
 
     def __init__(self, on_close: Callable[[], None], stream: Optional[Stream] = None) -> None:
         super().__init__(stream)
+        #: Set once a packet of the answer comes on a stream of its own.
+        self.order: Optional[AnswerOrder] = None
         self._on_close = on_close
         self._timer: Optional[asyncio.TimerHandle] = None
 

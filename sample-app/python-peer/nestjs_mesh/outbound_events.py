@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Awaitable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Awaitable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .errors import MeshError, RpcError, unavailable
-from .events import EventCounts
-from .link import Link, Reach, T, Target
-from .outbound_call import OutboundCall
-from .packet_channel import PacketChannel
+from .errors import MeshError, RpcError
+from .link import Link, OneNode, T, Target
 from .packets import route_of
-from .router import Router
+
+if TYPE_CHECKING:
+    from .outbound_call import OutboundCall
+    from .packet_channel import PacketChannel
+    from .router import Router
 
 log = logging.getLogger("nestjs_mesh")
 
@@ -33,21 +34,6 @@ class Receipt(NamedTuple):
 
     service: str
     node_id: str
-
-
-class OneNode(NamedTuple):
-    """A node that is known, as the target of an event."""
-
-    service: str
-    link: Link
-    counts: EventCounts
-    is_known: bool = True
-
-    async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
-        try:
-            return await reach(self.link, deadline)
-        except asyncio.TimeoutError:
-            raise unavailable("not connected within the event's timeout", "not-sent").at(self.service) from None
 
 
 def check_ack(ack: Any) -> Optional[str]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from h2.errors import ErrorCodes
 
+from .answer_order import AnswerOrder
 from .channel import Channel, PeerInfo
 from .codec import CallId, is_event_head
+from .context import Context
 from .errors import MeshError, NoHandlerError, error_from_wire, is_failure, unavailable
 from .events import unhandled
-from .handlers import Context, Handlers, Served
+from .frames import encode_frame
+from .handlers import Served
 from .headers import metadata_of
 from .inbound_call import InboundCall
 from .outbound_call import OutboundCall
-from .packets import kind_of, route_of, string_metadata
+from .packets import is_place_holder, is_token, kind_of, route_of, string_metadata
+from .side_packets import Arrival, Departure, SidePackets
 from .stream import Reader, Stream
+
+if TYPE_CHECKING:
+    from .session import Session
 
 log = logging.getLogger("nestjs_mesh")
 
@@ -27,25 +34,16 @@ MAX_TIMEOUT_MS = 2**53 - 1
 
 
 class PacketChannel(Reader):
-    """Hands each message of a stream to whom it concerns: our open calls, the handlers, the default raw channel.
+    """Hands each message of a stream to whom it concerns: our open calls, the handlers, the default raw channel."""
 
-    dialled -- True when this side opened the channel
-    start_raw -- gives the Channel of the default raw handler, or None when there is no such handler
-    """
-
-    def __init__(
-        self,
-        stream: Stream,
-        peer: PeerInfo,
-        dialled: bool,
-        handlers: Handlers,
-        start_raw: Callable[[PacketChannel], Optional[Channel]],
-    ) -> None:
+    def __init__(self, stream: Stream, peer: PeerInfo, session: Session) -> None:
         self.stream = stream
         self.peer = peer
-        self.dialled = dialled
-        self._handlers = handlers
-        self._start_raw = start_raw
+        #: True when this side opened the channel.
+        self.dialled = session.record is not None
+        self._session = session
+        self._handlers = session.core.handlers
+        self._side = SidePackets(session, self)
         #: What the peer said when the channel opened; goes with each of its calls.
         self._metadata = metadata_of(stream.headers)
         self._raw: Optional[Channel] = None
@@ -68,7 +66,7 @@ class PacketChannel(Reader):
     @property
     def busy(self) -> bool:
         """True while calls of either side are open."""
-        return bool(self._outbound or self._inbound)
+        return bool(self._outbound or self._inbound or self._side)
 
     # --- our calls ---
 
@@ -97,8 +95,8 @@ class PacketChannel(Reader):
             packet["metadata"] = metadata
         if deadline is not None and self.peer.extended:
             packet["timeout"] = max(1, int((deadline - self.stream.connection.loop.time()) * 1000))
-        self.stream.send(packet, "the data")
         call_id = self._last_id
+        self._send(call_id, packet, "the data", lambda error: self._fail(call_id, error))
         self._outbound[call_id] = call = OutboundCall(lambda: self._release(call_id))
         call.expire_at(deadline, f"{self.peer.service} did not answer {route_of(pattern)} within the call's timeout")
         return call
@@ -108,12 +106,49 @@ class PacketChannel(Reader):
         packet: Dict[str, Any] = {"pattern": pattern, "data": data}
         if metadata:
             packet["metadata"] = metadata
-        self.stream.send(packet, "the event")
-        await self.stream.drain()
+        failures: List[MeshError] = []
+        departure = self._send(None, packet, "the event", failures.append)
+        await (self.stream.drain() if departure is None else departure.over.wait())
+        for failure in failures:
+            raise failure.at(self.peer.service, self.peer.node_id)
+
+    def _send(
+        self, call_id: Optional[CallId], packet: Dict[str, Any], what: str, failed: Callable[[MeshError], None]
+    ) -> Optional[Departure]:
+        """Sends a packet here or, when it is large and a stream can be had, beside."""
+        payload = self.stream.encode(packet, what)
+        if self._side.is_large(payload):
+
+            def left(error: Optional[MeshError]) -> None:
+                if error is not None:
+                    failed(error)
+                self._end_when_idle()
+
+            try:
+                return self._side.send(call_id, payload, left)
+            except MeshError as error:
+                log.debug("%s goes with the others: %s", what, error)
+        self.stream.write(encode_frame(payload))
+        return None
+
+    def _fail(self, call_id: CallId, error: MeshError) -> None:
+        """Ends a call of ours; the peer is told once the caller has taken note."""
+        call = self._outbound.get(call_id)
+        if call is not None:
+            call.finish(error.at(self.peer.service, self.peer.node_id))
+            if call.order is not None:
+                call.order.stop()
+
+    def _forget(self, call_id: CallId) -> bool:
+        """A call of ours is over; False when it was already."""
+        call = self._outbound.pop(call_id, None)
+        if call is not None and call.order is not None:
+            call.order.stop()
+        return call is not None
 
     def _release(self, call_id: CallId) -> None:
-        open_still = self._outbound.pop(call_id, None) is not None
-        if open_still and self.peer.extended and self.stream.writable:
+        self._side.cancel(False, call_id)
+        if self._forget(call_id) and self.peer.extended and self.stream.writable:
             self.stream.send({"id": call_id, "cancel": True}, "cancel")
         self._end_when_idle()
 
@@ -148,12 +183,17 @@ class PacketChannel(Reader):
             else:
                 self._on_event(value)
         elif kind == "cancel" and extended:
+            self._side.cancel(True, value["id"])
             if value["id"] in self._inbound:
                 self._inbound[value["id"]].cancel()
         elif kind == "drain" and extended:
             self.retire()
         elif kind == "open" and extended:
-            self._warn("open", "asked this side to open a stream, which this peer does not do")
+            fault = self._session.serving.on_open(value, self)
+            if fault is not None:
+                self._warn("open", fault)
+        elif extended and is_place_holder(value):
+            self._on_response(value, size)
         elif self.offer_raw() and self._raw is not None:
             self._raw.on_value(value, size)
         else:
@@ -167,13 +207,23 @@ class PacketChannel(Reader):
             self._reply(peeked.id, {"err": error.to_wire(), "isDisposed": True, "status": "error"})
         elif peeked is not None and peeked.id in self._outbound:
             error.delivery = "unknown"
-            self._outbound[peeked.id].finish(error.at(self.peer.service, self.peer.node_id))
+            self._fail(peeked.id, error)
         elif peeked is None and error.code == "RESOURCE_EXHAUSTED" and not (self.peer.extended and is_event_head(head)):
             error.delivery = "unknown"
             if self._raw is not None and self.peer.extended:
                 self._raw.on_closed(error)  # a value is missing, which its reader must see
             else:  # whose it was cannot be told, so all that is open here ends rather than one call hanging
                 self.stream.reset(ErrorCodes.ENHANCE_YOUR_CALM, error)
+
+    def on_side_packet(self, packet: Any, size: int, error: Optional[MeshError]) -> None:
+        """A request or an event that has come on a stream of its own; its first bytes where it cannot be read."""
+        if error is None and kind_of(packet) in ("request", "event") and not self.stream.closed:
+            self.on_value(packet, size)
+            return
+        self._warn("side", f"sent a large message that is lost: {error or 'it is no request and no event'}")
+        peeked = self.stream.codec.peek_id(packet) if error is not None else None
+        if error is not None and peeked is not None and peeked.is_request and self.stream.writable:
+            self._reply(peeked.id, {"err": error.to_wire(), "isDisposed": True, "status": "error"})
 
     def on_end(self, error: Optional[MeshError]) -> None:
         self._fail_calls(unavailable(f"{self.peer.service} ended its channel before it answered", "unknown"))
@@ -182,6 +232,8 @@ class PacketChannel(Reader):
         self._end_when_idle()
 
     def on_closed(self, error: Optional[MeshError]) -> None:
+        self._side.close()
+        self._session.opening.forget(self)
         for call in list(self._inbound.values()):
             call.cancel()
         self._fail_calls(error or unavailable(f"the channel to {self.peer.service} was closed", "unknown"))
@@ -192,20 +244,53 @@ class PacketChannel(Reader):
         call = self._outbound.get(packet["id"])
         if call is None:
             log.debug("a response of %s for the unknown or finished call %r", self.peer.service, packet["id"])
-            return
+            self._session.opening.drop(packet.get("open"))
+        elif "open" in packet or call.order:
+            self._on_ordered(call, packet, size)
+        else:
+            self._deliver(call, packet, size)
+
+    def _on_ordered(self, call: OutboundCall, packet: Dict[str, Any], size: int) -> None:
+        """A packet that has to wait for one before it, or that stands for one on a stream of its own."""
+        call_id, token = packet["id"], packet.get("open")
+        if call.order is None:
+            call.order = AnswerOrder(lambda packet, size: self._deliver(call, packet, size))
+        try:
+            if token is None:
+                call.order.add(packet, size)
+            elif is_failure(packet.get("err")):
+                call.order.replace(token, packet)
+            elif is_token(token):
+                call.order.expect(token, lambda taker: self._fetch(call_id, token, taker))
+            else:
+                raise MeshError("DATA_LOSS", "a large message was announced by a token that is none")
+        except MeshError as error:
+            self._fail(call_id, error)
+
+    def _fetch(self, call_id: CallId, token: str, take: Callable[[Dict[str, Any], int], None]) -> Arrival:
+        def taken(packet: Any, size: int, error: Optional[MeshError]) -> None:
+            if error is None and (kind_of(packet) != "response" or packet["id"] != call_id or "open" in packet):
+                error = MeshError("DATA_LOSS", "a large message is no packet of its call")
+            if error is None:
+                take(packet, size)
+            else:
+                self._fail(call_id, MeshError(error.code, error.message, delivery="unknown"))
+
+        return self._session.opening.fetch(token, self, taken)
+
+    def _deliver(self, call: OutboundCall, packet: Dict[str, Any], size: int) -> None:
         failed = is_failure(packet.get("err"))
         if not failed and "response" in packet:
             call.put(packet["response"], size)
         if failed or packet.get("isDisposed"):
-            del self._outbound[packet["id"]]
+            self._forget(packet["id"])
             error = error_from_wire(packet["err"], packet.get("errorId")) if failed else None
             call.finish(error.at(self.peer.service, self.peer.node_id) if isinstance(error, MeshError) else error)
 
     def _fail_calls(self, error: MeshError) -> None:
-        calls, self._outbound = self._outbound, {}
-        for call in calls.values():
-            failure = MeshError(error.code, error.message, delivery="unknown")
-            call.finish(failure.at(self.peer.service, self.peer.node_id))
+        for call_id in list(self._outbound):
+            self._fail(call_id, MeshError(error.code, error.message, delivery="unknown"))
+        self._outbound.clear()
 
     # --- calls of the peer ---
 
@@ -226,7 +311,7 @@ class PacketChannel(Reader):
             del self._inbound[call_id]
             self._end_when_idle()
 
-        self._inbound[call_id] = call = InboundCall(reply, self.stream.drain, done)
+        self._inbound[call_id] = call = InboundCall(reply, lambda: self._ready(call_id), done)
         try:
             ctx = self._admit(packet)
         except MeshError as error:
@@ -267,24 +352,48 @@ class PacketChannel(Reader):
         route, metadata = route_of(packet["pattern"]), {**self._metadata, **string_metadata(packet.get("metadata"))}
         timeout = packet.get("timeout")
         if timeout is None or not self.peer.extended:
-            return Context(route, self.peer, metadata)
+            return Context(route, self.peer, metadata, None, self._session)
         if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or timeout > MAX_TIMEOUT_MS:
             message = f"timeout must be a number of milliseconds up to {MAX_TIMEOUT_MS}; got {str(timeout)[:100]!r}"
             raise MeshError("INVALID_ARGUMENT", message, delivery="refused")
         if timeout <= 0:
             raise MeshError("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived", delivery="refused")
-        return Context(route, self.peer, metadata, self.stream.connection.loop.time() + timeout / 1000)
+        deadline = self.stream.connection.loop.time() + timeout / 1000
+        return Context(route, self.peer, metadata, deadline, self._session)
 
     def _reply(self, call_id: CallId, answer: Dict[str, Any]) -> None:
         # The id first: who cannot read the rest then still knows whose it is.
-        self.stream.send({"id": call_id, **answer}, "the answer")
+        payload = self.stream.encode({"id": call_id, **answer}, "the answer")
+        if self._side.is_large(payload):
+            try:
+                self._side.send_answer(call_id, payload, lambda token, error: self._replied(call_id, token, error))
+                return
+            except MeshError as error:
+                log.debug("a large answer goes with the others: %s", error)
+        self.stream.write(encode_frame(payload))
+
+    def _replied(self, call_id: CallId, token: str, error: Optional[MeshError]) -> None:
+        """A packet of an answer has left on its own stream, or could not: then the caller is told in its place."""
+        if error is not None and self.stream.writable:
+            wire = unavailable(f"a large answer could not be sent: {error.message}", "unknown").to_wire()
+            answer = {"id": call_id, "open": token, "err": wire, "isDisposed": True, "status": "error"}
+            self.stream.send(answer, "the answer")
+            if call_id in self._inbound:
+                self._inbound[call_id].cancel()
+        self._end_when_idle()
+
+    async def _ready(self, call_id: Optional[CallId]) -> None:
+        """Waits until the caller has room for the next packet of an answer."""
+        await self.stream.drain()
+        if self._side and call_id is not None:
+            await self._side.ready(call_id)
 
     # --- the default raw channel on this stream ---
 
     def offer_raw(self) -> bool:
         """Starts the default raw handler, unless there is none or it has run already."""
         if self._raw is None:
-            self._raw = self._start_raw(self)
+            self._raw = self._session.serving.start_raw(self)
             self._raw_running = self._raw is not None
         return self._raw_running
 

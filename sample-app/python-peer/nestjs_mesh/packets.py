@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from typing import Any, Dict, Optional
 
 from .codec import is_call_id, to_json
 
+_ANSWER = {"response", "err", "isDisposed"}
 _PATTERN = (str, int, float, dict, list)
 
 
@@ -27,7 +30,22 @@ def kind_of(value: Any) -> Optional[str]:
         return "event" if value.get("event") is True else "request"
     if value.get("cancel") is True:
         return "cancel"
-    return "response" if "response" in value or "err" in value or "isDisposed" in value else None
+    return "response" if not _ANSWER.isdisjoint(value) else None
+
+
+def is_place_holder(value: Any) -> bool:
+    """True for `{id, open: TOKEN}`, where a packet of an answer would be that comes on a stream of its own."""
+    return isinstance(value, dict) and is_call_id(value.get("id")) and isinstance(value.get("open"), str)
+
+
+def new_token() -> str:
+    """A text that no peer can guess, for a stream that it is asked to open."""
+    return secrets.token_urlsafe(18)
+
+
+def is_token(value: Any) -> bool:
+    """A token is 1 to 128 characters that a header can carry."""
+    return isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,128}", value) is not None
 
 
 def string_metadata(value: Any) -> Dict[str, str]:

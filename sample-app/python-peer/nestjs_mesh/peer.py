@@ -14,13 +14,14 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from .client import Client
 from .codec import check_codec
 from .connection import Connection
+from .core import Core
 from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
 from .handlers import Handlers
 from .packet_channel import PacketChannel
 from .registry import RESERVED, Announcement, NodeRecord, check_service, open_registry
 from .router import Router
-from .session import Core, Session
+from .session import Session
 from .tls import Tls
 from .unary import UnaryRequests, check_http
 
@@ -43,6 +44,7 @@ class Peer(Handlers, Client):
         `health`, /health and /ready (by default): `{"rpc": True, "health": False}`
     codec -- `msgpack`, where that package is there, for the channels that this node opens to nodes which take it
     max_frame_bytes -- the largest message sent or received
+    large_message_bytes -- larger ones travel on a stream of their own, so that small ones never wait; 0 is never
     drain_timeout -- seconds that `close()` gives open calls to finish
     """
 
@@ -59,6 +61,7 @@ class Peer(Handlers, Client):
         http: Optional[Mapping[str, bool]] = None,
         codec: str = "json",
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+        large_message_bytes: int = 262_144,
         drain_timeout: float = 5.0,
     ) -> None:
         Handlers.__init__(self)
@@ -68,6 +71,8 @@ class Peer(Handlers, Client):
             raise ValueError(f"max_frame_bytes must be at least 1024; got {max_frame_bytes}")
         if RESERVED in (metadata or {}):
             raise ValueError(f"metadata must not have {RESERVED!r}: it is reserved for what the mesh announces")
+        if large_message_bytes < 0:
+            raise ValueError(f"large_message_bytes must be 0 (never) or more; got {large_message_bytes}")
         self.service = check_service(service)
         self.node_id = str(uuid.uuid4())
         #: The port that is listened on, once started.
@@ -78,7 +83,7 @@ class Peer(Handlers, Client):
         self._metadata = metadata or {}
         self._drain_timeout = drain_timeout
         self._registry = open_registry(registry)
-        self._core = Core(self.service, self.node_id, self, max_frame_bytes, check_codec(codec))
+        self._core = Core(self.service, self.node_id, self, max_frame_bytes, large_message_bytes, check_codec(codec))
         Client.__init__(self, Router(self._core, self._registry, tls.client if tls else None))
         plain = check_http(http, _is_loopback(host))
         self._core.plain = UnaryRequests(self, plain, self._not_ready, lambda: self._core.draining)

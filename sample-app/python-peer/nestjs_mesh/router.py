@@ -7,13 +7,14 @@ import ssl
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
 
+from .core import Core
 from .errors import MeshError, unavailable
 from .events import EventCounts
 from .link import Reach
 from .packet_channel import PacketChannel
 from .pattern_trie import matches
 from .registry import NodeRecord, Registry, check_service, events_of, stop_task
-from .session import Core, Session
+from .session import Session
 from .shared import Shared
 from .view import View, wait_for_event
 
@@ -229,9 +230,12 @@ class NodeLink(NamedTuple):
         for session in self.router.sessions_with(self.node_id):
             if session.record is not None and not session.connection.going:
                 return session
-        if self.record is None:
-            raise unavailable("its address is not known", "not-sent")
-        return await self.router.dial(self.record, deadline)
+        if self.record is not None:
+            return await self.router.dial(self.record, deadline)
+        for session in self.router.sessions_with(self.node_id):
+            if session.usable_packets is not None:  # it has dialled: it can be asked to open streams
+                return session
+        raise unavailable("its address is not known", "not-sent")
 
 
 def _not_found(view: View[NodeRecord], failures: Dict[str, MeshError]) -> MeshError:

@@ -232,7 +232,8 @@ class Stream:
         if not self.answered.done():
             self.headers = headers
             self.on_answer()
-            self.answered.set_result(None)
+            if not self.closed:
+                self.answered.set_result(None)
 
     def on_remote_end(self) -> None:
         """The other half is over."""

@@ -14,8 +14,9 @@ from h2.errors import ErrorCodes
 from .call_stream import call_metadata
 from .channel import PeerInfo
 from .codec import decode_json, encode_json
+from .context import Context
 from .errors import NO_HANDLER, MeshError, NoHandlerError, RpcError
-from .handlers import Context, Handlers
+from .handlers import Handlers
 from .inbound_call import InboundCall
 from .stream import Reader, Stream
 

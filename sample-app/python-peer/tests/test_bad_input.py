@@ -183,7 +183,8 @@ def test_a_frame_cut_short_by_the_end_is_told(files: str, caplog: pytest.LogCapt
         (("GET", "/channel"), {"x_service_name": "c"}, "405", "UNIMPLEMENTED"),
         (("POST", "/other"), {"x_service_name": "c"}, "404", "NOT_FOUND"),
         (("POST", "/channel"), {}, "400", "INVALID_ARGUMENT"),
-        (("POST", "/channel"), {"x_service_name": "c", "x_mesh_open": "t"}, "501", "UNIMPLEMENTED"),
+        (("POST", "/channel"), {"x_service_name": "c", "x_mesh_open": "t"}, "404", "NOT_FOUND"),
+        (("POST", "/channel"), {"x_service_name": "c", "x_mesh_packet": "t"}, "400", "INVALID_ARGUMENT"),
         (("POST", "/channel"), {"x_service_name": "c", "x_mesh_channel": "nope"}, "404", "NOT_FOUND"),
     ],
 )
@@ -217,7 +218,7 @@ def test_http_1_on_the_port_ends_that_connection_only(files: str) -> None:
 def test_a_slow_reader_is_cut_off_before_it_fills_the_memory(files: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         monkeypatch.setattr("nestjs_mesh.stream.MAX_PENDING_BYTES", 1_000_000)
-        peer = Peer("a", files)
+        peer = Peer("a", files, large_message_bytes=0)
         peer.handler("big")(lambda: "x" * 300_000)
         async with peer, raw_client(peer) as client:
             client.open_packets()
