@@ -114,6 +114,11 @@ describe('a peer that knows only part 1 of the protocol', () => {
       ...[0, 1, 2].map((n) => ({ text: `got: Message from Part1 #${n}` })),
     ]);
     expect(controller.received).toEqual([0, 1, 2].map((n) => ({ text: `Message from Part1 #${n}` })));
-    expect(controller.peer).toEqual({ service: 'old-dialler', nodeId: undefined, plain: true });
+    expect(controller.peer).toEqual({
+      service: 'old-dialler',
+      nodeId: undefined,
+      plain: true,
+      listens: true,
+    });
   });
 });
