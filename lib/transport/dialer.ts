@@ -83,7 +83,7 @@ export function dial(host: string, port: number, options: DialOptions): Promise<
       clearTimeout(timer);
       options.signal?.removeEventListener('abort', onAbort);
       http2.off('error', fail).off('close', onClose);
-      resolve(new Session(http2, address, options.keepAlive));
+      resolve(new Session(http2, address, options.keepAlive, socket));
     });
   });
 }

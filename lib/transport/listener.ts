@@ -58,6 +58,8 @@ export class Listener {
   private readonly sockets = new Set<Duplex>();
   private readonly network: Network;
   private binding: Binding | undefined;
+  /** The connection whose session node:http2 makes within the event that brings it. */
+  private arriving: Duplex | undefined;
 
   constructor(
     private readonly options: ListenOptions,
@@ -70,6 +72,12 @@ export class Listener {
       this.sockets.add(socket);
       socket.once('close', () => this.sockets.delete(socket));
     });
+    this.server.prependListener(
+      options.tls === undefined ? 'connection' : 'secureConnection',
+      (socket: Duplex) => {
+        this.arriving = socket;
+      },
+    );
     this.server.on('session', this.onSession);
     this.server.on('sessionError', (error: unknown, session: ServerHttp2Session | undefined) => {
       acceptor.onBadPeer((session && this.sessions.get(session)?.address) ?? 'unknown', peerFault(error));
@@ -136,9 +144,11 @@ export class Listener {
   }
 
   private readonly onSession = (http2: ServerHttp2Session): void => {
+    const { arriving } = this;
+    this.arriving = undefined;
     const address = this.network.dialledFrom(http2);
     widenSessionWindow(http2);
-    this.sessions.set(http2, new Session(http2, address, this.options.keepAlive));
+    this.sessions.set(http2, new Session(http2, address, this.options.keepAlive, arriving));
     http2.once('close', () => this.sessions.delete(http2));
   };
 

@@ -5,6 +5,7 @@ import type {
   Http2Session,
   OutgoingHttpHeaders,
 } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import type { MeshError } from '../protocol/mesh-error.js';
 import { headerListFault } from './header-list.js';
 import { keepAlive, type KeepAliveOptions } from './keep-alive.js';
@@ -23,6 +24,8 @@ export class Session {
     /** `host:port` of the other end. */
     readonly address: string,
     keepAliveOptions: KeepAliveOptions,
+    /** The connection itself. */
+    private readonly socket: Duplex | undefined,
   ) {
     http2.on('error', (error) => {
       this.failure ??= brokenError(error, this.name);
@@ -103,6 +106,10 @@ export class Session {
   /** Ends the session at once. */
   destroy(error?: MeshError): void {
     this.failure ??= error;
-    if (!this.http2.destroyed) this.http2.destroy(error);
+    if (this.http2.destroyed) return;
+    this.http2.destroy(error);
+    // node:http2 waits for the write that is under way, which a peer that does not read would make for ever. What can leave
+    // (GOAWAY) leaves before.
+    setImmediate(() => this.socket?.destroy());
   }
 }

@@ -1,6 +1,8 @@
 /** Sessions: opening a stream ends in a stream or in an error that says what the peer did, and the session outlives both. */
 import { afterEach, describe, expect, it } from '@jest/globals';
-import type { ServerHttp2Stream } from 'node:http2';
+import { once } from 'node:events';
+import type { ClientHttp2Session, ServerHttp2Stream } from 'node:http2';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { dial } from '../../lib/transport/dialer.js';
 import { DEFAULT_KEEP_ALIVE, type KeepAliveOptions } from '../../lib/transport/keep-alive.js';
 import type { Session } from '../../lib/transport/session.js';
@@ -188,6 +190,30 @@ describe('The end of a session', () => {
   });
 });
 
+describe('Destroying a session', () => {
+  it('is quick although the peer reads nothing and a write is under way', async () => {
+    const { port, close } = await deafServer();
+    open.unshift({ close });
+    const session = await dial('127.0.0.1', port, {
+      limits: limitsWith(),
+      keepAlive: DEFAULT_KEEP_ALIVE,
+      connectTimeoutMs: 1_000,
+      tls: undefined,
+    });
+    const http2 = session['http2'] as ClientHttp2Session;
+    const stream = http2.request(OPEN, { endStream: false }).on('error', () => undefined);
+    stream.write(Buffer.alloc(64 * 1024 * 1024));
+    await eventually('the buffers of the sockets are full', async () => {
+      const before = http2.socket.bytesWritten;
+      await pause(50); // It goes on as long as there is room.
+      return before > 64 * 1024 && http2.socket.bytesWritten === before;
+    });
+    const gone = new Promise((resolve) => session.onClose(resolve));
+    session.destroy();
+    await within(gone, 2_000, 'the session');
+  });
+});
+
 describe('Keep-alive', () => {
   it('leaves a peer alone that answers', async () => {
     const { session } = await sessionWith(undefined, { keepAlive: { intervalMs: 10, timeoutMs: 100 } });
@@ -212,3 +238,25 @@ describe('Keep-alive', () => {
     expect(session.alive).toBe(true);
   });
 });
+
+/** Grants all of the flow control of HTTP/2, and never reads. */
+async function deafServer(): Promise<{ port: number; close(): Promise<void> }> {
+  const grants = Buffer.concat([
+    // SETTINGS with INITIAL_WINDOW_SIZE, and WINDOW_UPDATE of the connection (RFC 9113, sections 6.5 and 6.9).
+    Buffer.from('00000604000000000000047fffffff', 'hex'),
+    Buffer.from('0000040800000000007fff0000', 'hex'),
+  ]);
+  const sockets: Socket[] = [];
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
+    sockets.push(socket);
+    socket.on('error', () => undefined).write(grants);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
