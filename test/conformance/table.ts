@@ -1,5 +1,6 @@
 /** The conformance table: all rows, in the order of `docs/parity.md`. */
 import type { Section } from './row.js';
+import { BAD_PEERS } from './rows/bad-peers.js';
 import { CALLER } from './rows/caller.js';
 import { CONNECTION } from './rows/connection.js';
 import { ENHANCERS } from './rows/enhancers.js';
@@ -15,6 +16,7 @@ import { REGISTRATION } from './rows/registration.js';
 import { RESULTS } from './rows/results.js';
 import { SCOPES } from './rows/scopes.js';
 import { SETUP } from './rows/setup.js';
+import { STREAMS } from './rows/streams.js';
 
 export const TABLE: readonly Section[] = [
   PATTERNS,
@@ -24,7 +26,9 @@ export const TABLE: readonly Section[] = [
   FILTERS,
   EVENTS,
   CALLER,
+  STREAMS,
   CONNECTION,
+  BAD_PEERS,
   HOOKS,
   ENHANCERS,
   SCOPES,

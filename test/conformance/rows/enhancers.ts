@@ -15,6 +15,7 @@ import {
 } from '@nestjs/common';
 import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { Ctx, MessagePattern, Payload, RpcException, type BaseRpcContext } from '@nestjs/microservices';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { map, of, tap, throwError, type Observable } from 'rxjs';
 import { answer, answers, failed, got, MASKED } from '../outcome.js';
 import type { Section } from '../row.js';
@@ -193,6 +194,33 @@ export const ENHANCERS: Section = {
       async observe(stage) {
         const { client } = await stage.serve(EnhancedController);
         return answer(client, 'context', 'data');
+      },
+    },
+    {
+      id: 'enhancers.pre-request',
+      title:
+        'A hook of `registerPreRequestHook` runs around every call, before its guards; what it stores reaches the handler.',
+      both: [got('stored hello'), ['hook', 'guard of rpc hello']],
+      async observe(stage) {
+        told.length = 0;
+        const storage = new AsyncLocalStorage<string>();
+        @Controller()
+        class StoredController {
+          @MessagePattern('stored')
+          @UseGuards(TellingGuard)
+          stored(data: string): string {
+            return `${storage.getStore()} ${data}`;
+          }
+        }
+        const { client } = await stage.serve(StoredController, {
+          configure: (app) =>
+            app.registerPreRequestHook((_context, next) => {
+              told.push('hook');
+              storage.enterWith('stored');
+              return next();
+            }),
+        });
+        return [await answer(client, 'stored', 'hello'), [...told]];
       },
     },
   ],

@@ -204,6 +204,19 @@ export const LIFECYCLE: Section = {
       },
     },
     {
+      id: 'lifecycle.port-free',
+      title: 'Once a server has closed, its port is free for another one.',
+      both: got('hello'),
+      async observe(stage) {
+        const first = await stage.serve(METADATA);
+        const { port } = first.server.unwrap<{ address(): { port: number } }>().address();
+        await answer(first.client, 'echo', 'hello');
+        await first.app.close();
+        const second = await stage.serve(METADATA, { settings: { port, like: first.server } });
+        return answer(second.client, 'echo', 'hello');
+      },
+    },
+    {
       id: 'lifecycle.signals',
       title: 'A hybrid application that is closed leaves no listener on the signals of the process.',
       both: 0,

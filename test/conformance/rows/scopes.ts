@@ -1,6 +1,6 @@
 /** Scopes: request-scoped controllers and providers. */
 import { Controller, Inject, Injectable, Scope } from '@nestjs/common';
-import { REQUEST } from '@nestjs/core';
+import { ContextIdFactory, REQUEST, type ContextId } from '@nestjs/core';
 import {
   EventPattern,
   MessagePattern,
@@ -66,6 +66,26 @@ class ScopedController {
 
 const METADATA = { controllers: [ScopedController], providers: [Singleton, Scoped, Transient] };
 
+let tenants = 0;
+
+@Injectable({ scope: Scope.REQUEST, durable: true })
+class Tenant {
+  private readonly number = (tenants += 1);
+  constructor(@Inject(REQUEST) private readonly request: { readonly tenant: string }) {}
+  get text(): string {
+    return `${this.request.tenant} ${this.number}`;
+  }
+}
+
+@Controller({ scope: Scope.REQUEST, durable: true })
+class TenantController {
+  constructor(@Inject(Tenant) private readonly tenant: Tenant) {}
+  @MessagePattern('tenant')
+  get(): string {
+    return this.tenant.text;
+  }
+}
+
 export const SCOPES: Section = {
   title: 'Scopes',
   rows: [
@@ -102,6 +122,37 @@ export const SCOPES: Section = {
         client.emit('event', 2);
         await eventually('both have run', () => instances.length === 4);
         return [instances[0] === instances[1], instances[0] === instances[2]];
+      },
+    },
+    {
+      id: 'scopes.durable',
+      title:
+        'A durable provider is made once for each tenant, by a strategy that reads the data of the call.',
+      both: [got('acme 1'), got('acme 1'), got('umbrella 2')],
+      async observe(stage) {
+        tenants = 0;
+        const known = new Map<string, ContextId>();
+        ContextIdFactory.apply({
+          attach(contextId, request: RequestContext<{ tenant?: string }>) {
+            const tenant = request.getData?.()?.tenant;
+            if (tenant === undefined) return undefined;
+            const id = known.get(tenant) ?? ContextIdFactory.create();
+            known.set(tenant, id);
+            return {
+              resolve: (info) => (info.isTreeDurable ? id : contextId),
+              payload: { tenant },
+            };
+          },
+        });
+        try {
+          const { client } = await stage.serve({ controllers: [TenantController], providers: [Tenant] });
+          const outcomes = [];
+          for (const tenant of ['acme', 'acme', 'umbrella'])
+            outcomes.push(await answer(client, 'tenant', { tenant }));
+          return outcomes;
+        } finally {
+          ContextIdFactory.apply({ attach: () => undefined });
+        }
       },
     },
   ],

@@ -4,13 +4,18 @@ import { NestFactory } from '@nestjs/core';
 import {
   Client,
   ClientsModule,
+  Ctx,
   MessagePattern,
+  Payload,
   type AsyncMicroserviceOptions,
   type ClientOptions,
+  type ClientProvider,
   type ClientProxy,
+  type ClientsModuleOptionsFactory,
 } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { of } from 'rxjs';
+import { MeshContext, MeshRecordBuilder } from '../../../lib/index.js';
 import { LogBook } from '../../nest/nest-fixture.js';
 import { answer, got, settled, shown } from '../outcome.js';
 import type { Section } from '../row.js';
@@ -138,7 +143,7 @@ export const SETUP: Section = {
       id: 'setup.on',
       title: '`on()` of a server takes the events of the transport.',
       tcp: { says: '`listening`, `connection`, `close`, `error`, …', sees: 'taken' },
-      mesh: { says: '`status`; any other name is refused', sees: 'INVALID_ARGUMENT' },
+      mesh: { says: '`status` and those of peers; any other name is refused', sees: 'INVALID_ARGUMENT' },
       why: 'A listener for an event that never comes is a mistake, and is told so.',
       async observe(stage) {
         try {
@@ -150,6 +155,64 @@ export const SETUP: Section = {
         } catch (error) {
           return (shown(error) as { code: string }).code;
         }
+      },
+    },
+    {
+      id: 'setup.global',
+      title:
+        'A client of `ClientsModule` with `isGlobal` is injected everywhere; its options may come from a class.',
+      both: got('hello'),
+      async observe(stage) {
+        const remote = await stage.serve(EchoController);
+        class Recipes implements ClientsModuleOptionsFactory {
+          createClientOptions(): ClientProvider {
+            return stage.recipe(remote.server);
+          }
+        }
+        class InnerModule {}
+        const { client } = await stage.serve({
+          imports: [
+            ClientsModule.registerAsync({
+              clients: [{ name: 'REMOTE', useClass: Recipes }],
+              isGlobal: true,
+            }),
+            { module: InnerModule, controllers: [InjectedController] },
+          ],
+        });
+        return answer(client, 'forward', 'hello');
+      },
+    },
+    {
+      id: 'setup.transport-server',
+      title: '`getTransportServer()` gives the server, which can be closed before the application.',
+      both: [true, 'closed'],
+      async observe(stage) {
+        const { app, server } = await stage.serve(EchoController);
+        const given = app.getTransportServer();
+        await given.close();
+        await app.close();
+        return [given === server, 'closed'];
+      },
+    },
+    {
+      id: 'setup.record',
+      title: 'A record that carries metadata for one call beside its data.',
+      tcp: { none: 'nothing: TCP has no record builder' },
+      mesh: {
+        says: '`MeshRecordBuilder`, as NATS and others have theirs',
+        sees: got(['hello', { tenant: 'a' }]),
+      },
+      why: 'One call may need what no other call of the client has.',
+      async observe(stage) {
+        @Controller()
+        class ToldController {
+          @MessagePattern('told')
+          told(@Payload() data: unknown, @Ctx() context: MeshContext): unknown {
+            return [data, context.getMetadata()];
+          }
+        }
+        const { client } = await stage.serve(ToldController);
+        return answer(client, 'told', new MeshRecordBuilder('hello').setMetadata({ tenant: 'a' }).build());
       },
     },
   ],
