@@ -52,7 +52,9 @@ export async function runEvent(event: HandledEvent, done: () => void, logger: Ev
   }
   // The failure that came first is the one that the sender is told, which logs it where Nest has not.
   const untold = call === undefined ? failures : failures.slice(1);
-  for (const { where, error } of untold) if (where !== 'filtered') logger.error(error);
+  // A filter that throws gives an Error, and Nest logs only what filters are given.
+  for (const { where, error } of untold)
+    if (where !== 'filtered' || error instanceof Error) logger.error(error);
   if (call !== undefined) acknowledge({ call, peer: context.peer, logger }, failures[0]);
   done();
   return failures.length > 0;
@@ -75,39 +77,42 @@ async function runHandler(
   handle: () => unknown,
   signal: AbortSignal | undefined,
 ): Promise<Failure | undefined> {
-  let where: Failure['where'] = 'outside';
   try {
     const result = await handle();
-    if (isObservable(result)) {
-      where = 'filtered';
-      await exhaust(result, signal);
-    } else if (isStream(result)) {
-      where = 'iterable';
-      await drainStream(result, signal);
-    }
-    return undefined;
+    if (isObservable(result)) return await exhaust(result, signal);
+    return isStream(result) ? await drainStream(result, signal) : undefined;
   } catch (error) {
-    return { where, error };
+    return { where: 'outside', error };
   }
 }
 
-function exhaust(result: Observable<unknown>, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
+/** Behind an interceptor, an iterable comes as the value of an Observable. */
+function exhaust(source: Observable<unknown>, signal: AbortSignal | undefined): Promise<Failure | undefined> {
+  return new Promise((resolve) => {
     if (signal?.aborted === true) {
-      resolve();
+      resolve(undefined);
       return;
     }
-    const subscription = result.subscribe({ error: reject, complete: resolve });
-    subscription.add(() => signal?.removeEventListener('abort', stop));
+    const drains: Promise<Failure | undefined>[] = [];
+    const subscription = source.subscribe({
+      next: (value) => {
+        if (isStream(value)) drains.push(drainStream(value, signal));
+      },
+      error: (error: unknown) => resolve({ where: 'filtered', error }),
+      complete: () =>
+        void Promise.all(drains).then((ends) => resolve(ends.find((failure) => failure !== undefined))),
+    });
+    if (signal === undefined || subscription.closed) return;
     const stop = (): void => {
       subscription.unsubscribe();
-      resolve();
+      resolve(undefined);
     };
-    if (!subscription.closed) signal?.addEventListener('abort', stop, { once: true });
+    signal.addEventListener('abort', stop, { once: true });
+    subscription.add(() => signal.removeEventListener('abort', stop));
   });
 }
 
-async function drainStream(stream: Stream, signal: AbortSignal | undefined): Promise<void> {
+async function drainStream(stream: Stream, signal: AbortSignal | undefined): Promise<Failure | undefined> {
   const iterator =
     Symbol.asyncIterator in stream ? stream[Symbol.asyncIterator]() : stream[Symbol.iterator]();
   const stop = (): void => {
@@ -118,6 +123,9 @@ async function drainStream(stream: Stream, signal: AbortSignal | undefined): Pro
   signal?.addEventListener('abort', stop, { once: true });
   try {
     while ((await iterator.next()).done !== true);
+    return undefined;
+  } catch (error) {
+    return { where: 'iterable', error };
   } finally {
     signal?.removeEventListener('abort', stop);
   }

@@ -224,6 +224,7 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
   ): Promise<string[]>;
   broadcast(pattern: Untyped<C>, data: unknown): Promise<string[]>;
   async broadcast(pattern: unknown, data: unknown): Promise<string[]> {
+    if (isNil(pattern) || isNil(data)) throw new InvalidMessageException();
     const { target, holder } = this.binding;
     if (target === undefined || !('service' in target)) throw unbound('broadcast');
     return holder.node.broadcast(target.service, this.event(this.createPacket(pattern, data)));
