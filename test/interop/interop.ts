@@ -21,6 +21,8 @@ import { PythonPeer, type TlsFiles } from '../support/python-peer.js';
 export interface Meeting {
   readonly registry: string;
   readonly tls?: { readonly options: NonNullable<MeshOptions['tls']>; readonly files: TlsFiles };
+  /** What both offer. */
+  readonly codec?: 'msgpack';
   close(): Promise<void>;
 }
 
@@ -80,14 +82,19 @@ export function describeInterop(name: string, meet: () => Promise<Meeting>): voi
 
     beforeAll(async () => {
       meeting = await meet();
-      const { registry, tls } = meeting;
+      const { registry, tls, codec } = meeting;
       const module = await Test.createTestingModule({
-        imports: [MeshModule.forRoot({ service: 'node-peer', registry, tls: tls?.options })],
+        imports: [MeshModule.forRoot({ service: 'node-peer', registry, tls: tls?.options, codec })],
         controllers: [NestController],
       }).compile();
       app = module.createNestMicroservice({ strategy: module.get(MeshServer), logger: false });
       const [peer] = await Promise.all([
-        PythonPeer.start('interop_peer.py', { registry, service: 'python-peer', tls: tls?.files }),
+        PythonPeer.start('interop_peer.py', {
+          registry,
+          service: 'python-peer',
+          tls: tls?.files,
+          args: codec === undefined ? [] : ['--codec', codec],
+        }),
         app.listen(),
       ]);
       python = peer;

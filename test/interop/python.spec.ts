@@ -1,4 +1,4 @@
-/** Nest and Python over a real Redis, over a shared directory, and with TLS. */
+/** Nest and Python over a real Redis, over a shared directory, with TLS, and in MessagePack. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +22,11 @@ describeInterop('a real Redis, with TLS', async () => {
       await redis.stop();
     },
   };
+});
+
+describeInterop('a real Redis, in MessagePack', async () => {
+  const redis = await RedisServer.start();
+  return { registry: redis.url, codec: 'msgpack', close: () => redis.stop() };
 });
 
 describeInterop('a shared directory', async () => {

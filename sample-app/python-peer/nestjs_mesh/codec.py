@@ -129,10 +129,27 @@ _SHOWS_TIME = 3  # msgpack.Timestamp as datetime
 
 def _pack(value: Any, max_bytes: int, what: str) -> bytes:
     try:
-        payload: bytes = msgpack.packb(value, datetime=True)
+        payload: bytes = msgpack.packb(value)
+        try:
+            msgpack.unpackb(payload)  # the packer takes any key, others do not; to look is cheaper than to walk `value`
+        except ValueError:
+            payload = msgpack.packb(_with_text_keys(value))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _unwritable(what, "MessagePack", error) from error
     return _checked(payload, max_bytes, what)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Keys as JSON writes them: `{1: True}` is `{"1": True}`."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else _text_key(key): _with_text_keys(item) for key, item in value.items()}
+    return [_with_text_keys(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _text_key(key: Any) -> str:
+    if key is None or isinstance(key, (bool, int, float)):
+        return to_json(key)
+    raise TypeError(f"keys must be text, got {type(key).__name__}")
 
 
 def _extension(code: int, data: bytes) -> None:

@@ -43,6 +43,10 @@ def add_handlers(peer: Peer) -> None:
     def echo(data: Any) -> Any:
         return data
 
+    @peer.handler("bytes")
+    def reversed_bytes(data: bytes) -> Dict[str, Any]:
+        return {"type": type(data).__name__, "reversed": data[::-1], "big": 2**60 + 1, "keys": {1: None}}
+
     @peer.handler("metadata")
     def metadata(data: Any, ctx: Context) -> Dict[str, str]:
         return ctx.metadata
@@ -213,6 +217,7 @@ async def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--max-frame-bytes", type=int, default=4 * 1024 * 1024)
+    parser.add_argument("--codec", default="json")
     parser.add_argument("--tls", nargs=3, metavar=("CERT", "KEY", "CA"))
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
@@ -223,6 +228,7 @@ async def main() -> int:
         port=options.port,
         tls=Tls.from_files(*options.tls) if options.tls else None,
         max_frame_bytes=options.max_frame_bytes,
+        codec=options.codec,
     )
     add_handlers(peer)
     stopped = asyncio.Event()

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, AsyncIterator, Dict, List
 
+import msgpack
 import pytest
 
 import nestjs_mesh.codec
@@ -57,13 +58,21 @@ def test_other_extensions_keys_that_are_no_text_and_depth_are_refused(payload: s
         PACK.decode(bytearray.fromhex(payload))
 
 
-def test_bytes_and_instants_travel_and_undefined_arrives_as_none() -> None:
-    value = {"bytes": b"\0\xff", "at": datetime(2026, 1, 2, 3, 4, 5, 678000, timezone.utc)}
+def test_bytes_travel_and_the_instants_and_undefined_values_of_others_are_read() -> None:
+    value = {"bytes": b"\0\xff", "big": [2**64 - 1, -(2**63)]}
     assert PACK.decode(bytearray(PACK.encode(value, 1000, "it"))) == value
+    instant = datetime(2026, 1, 2, 3, 4, 5, 678000, timezone.utc)
+    assert PACK.decode(bytearray(msgpack.packb([instant], datetime=True))) == [instant]
     assert PACK.decode(bytearray.fromhex("92d4000001")) == [None, 1]
 
 
-@pytest.mark.parametrize("value", [{1, 2}, object(), 2**70, "\ud800", {"a": [{1}]}])
+def test_keys_become_text_as_in_json() -> None:
+    value = {1: [{None: True, 1.5: (2, {False: b"x"})}], "a": 3}
+    packed = PACK.decode(bytearray(PACK.encode(value, 1000, "it")))
+    assert packed == {"1": [{"null": True, "1.5": [2, {"false": b"x"}]}], "a": 3}
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), 2**70, "\ud800", {"a": [{1}]}, {(1,): 2}, datetime.now()])
 def test_what_messagepack_cannot_say_is_refused_before_it_is_sent(value: Any) -> None:
     with pytest.raises(MeshError, match="the data is not MessagePack") as caught:
         PACK.encode(value, 1000, "the data")
