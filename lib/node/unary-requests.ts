@@ -66,12 +66,11 @@ export class UnaryRequests {
       answerError(stream, tooLate());
       return;
     }
-    const { maxFrameBytes } = options.limits;
     const call = new UnaryCall(stream, {
       route,
       metadata: readHeaderMetadata(headers),
       timeoutMs,
-      maxFrameBytes,
+      limits: options.limits,
     });
     this.onCall(call, origin);
     const data = await this.dataOf(stream, headers);

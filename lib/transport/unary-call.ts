@@ -1,10 +1,12 @@
 /** The callee's side of a call over plain HTTP/2: one value answers it, and the end of its stream ends it. */
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import { JSON_CODEC } from '../protocol/codec.js';
 import { exceeds, payloadBytes, type FramePayload } from '../protocol/frame.js';
+import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata, ResponsePacket } from '../protocol/packet.js';
 import { cancelledByCaller, InboundCall, type ReplyCarrier } from './inbound-call.js';
+import { resetStream } from './reset.js';
 import { answer, answerError, errorBody, unaryFailureOf } from './unary-answer.js';
 
 /** What the request says. */
@@ -13,8 +15,8 @@ export interface UnaryOpening {
   readonly metadata: Metadata | undefined;
   /** The caller's budget in ms, counted from {@link UnaryCall}'s making. */
   readonly timeoutMs: number | undefined;
-  /** Largest answer, in bytes. */
-  readonly maxFrameBytes: number;
+  /** `maxFrameBytes` is the largest answer; one that is not read for `incompleteFrameTimeoutMs` is given up. */
+  readonly limits: Pick<WireLimits, 'maxFrameBytes' | 'incompleteFrameTimeoutMs'>;
 }
 
 /** The longest delay that a timer of Node takes. */
@@ -90,6 +92,10 @@ export class UnaryCall implements ReplyCarrier {
 
   settle(): void {
     clearTimeout(this.timer);
+    // A caller that does not read would keep its answer in memory for ever.
+    this.stream.setTimeout(this.opening.limits.incompleteFrameTimeoutMs, () =>
+      resetStream(this.stream, constants.NGHTTP2_CANCEL),
+    );
   }
 
   private fail(err: unknown, errorId: string | undefined): void {
@@ -109,7 +115,7 @@ export class UnaryCall implements ReplyCarrier {
 
   /** What throws here comes back as the error of the call. */
   private checkSize(payload: FramePayload): void {
-    const { maxFrameBytes } = this.opening;
+    const { maxFrameBytes } = this.opening.limits;
     if (!exceeds(payload, maxFrameBytes)) return;
     this.oversized = true;
     throw new MeshError(

@@ -1,5 +1,6 @@
 /** Plain HTTP/2: errors are JSON that a person can read, in the statuses that fit. */
 import { describe, expect, it } from '@jest/globals';
+import { constants } from 'node:http2';
 import { NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
 import { MeshExceptionFilter } from '../../lib/index.js';
 import { DEFAULT_WIRE_LIMITS } from '../../lib/protocol/limits.js';
@@ -130,6 +131,18 @@ describe('An error over plain HTTP/2', () => {
     await expect(ask(session(url), { ':path': '/rpc/null' }, Buffer.from('['))).resolves.toEqual({
       status: 408,
       body: refusal('DEADLINE_EXCEEDED', containing('limits.incompleteFrameTimeoutMs')),
+    });
+  });
+
+  it('ends an answer that nobody reads, and harms no other call of the connection', async () => {
+    const { url } = await running({ limits: { incompleteFrameTimeoutMs: 100 } });
+    const http2 = session(url, { initialWindowSize: 1_000 });
+    const stream = http2.request({ ':method': 'POST', ':path': '/rpc/large' });
+    const closed = new Promise((resolve) => stream.once('close', () => resolve(stream.rstCode)));
+    stream.on('error', () => undefined).end('5000');
+    await expect(closed).resolves.toBe(constants.NGHTTP2_CANCEL);
+    await expect(ask(http2, { ':path': '/rpc/null' })).resolves.toMatchObject({
+      status: 200,
     });
   });
 

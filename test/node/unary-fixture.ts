@@ -9,7 +9,7 @@ import {
 } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { execFile } from 'node:child_process';
-import { connect, constants, type ClientHttp2Session, type Http2Server } from 'node:http2';
+import { connect, constants, type ClientHttp2Session, type Http2Server, type Settings } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { EMPTY, Observable, of } from 'rxjs';
 import { MeshContext, MeshError, type MeshOptions, type MeshServer } from '../../lib/index.js';
@@ -204,8 +204,8 @@ export function call(url: string, route: string, data?: unknown, ...args: string
 export const refusal = (code: string, message: unknown): unknown => ({ error: { code, message } });
 export const containing = (text: string): unknown => expect.stringContaining(text);
 
-export function session(url: string): ClientHttp2Session {
-  const http2 = connect(url);
+export function session(url: string, settings: Settings = {}): ClientHttp2Session {
+  const http2 = connect(url, { settings });
   bench.keep({
     close: async () => {
       http2.destroy();
