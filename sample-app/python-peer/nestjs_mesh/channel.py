@@ -27,6 +27,8 @@ class PeerInfo:
     address: str
     #: True when the peer said `x-mesh-version`: only then may it be sent what part 2 adds.
     extended: bool
+    #: False for a node that opens no port (`x-mesh-listen: false`): this channel is the way to it.
+    listens: bool = True
 
 
 class Channel(Inbox, Reader):

@@ -32,6 +32,8 @@ class Core:
     #: Called when a node has opened its packet channel to this one, and when a session is over.
     on_packets: Callable[[Session], None] = lambda session: None
     on_closed: Callable[[Session], None] = lambda session: None
+    #: True once this node serves without a port, on the channels that it opens.
+    portless: bool = False
     #: True when no new channels are accepted, and when no new calls are made.
     draining: bool = False
     closed: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
@@ -53,6 +54,8 @@ class PacketChannel(Reader):
         #: True when this side sends no new requests here, and when its half ends as soon as it is idle.
         self._retired = False
         self._leaving = False
+        #: Set once no new requests can be sent.
+        self.unusable = asyncio.Event()
         self._last_id = 0
         self._outbound: Dict[CallId, OutboundCall] = {}
         self._inbound: Dict[Any, InboundCall] = {}
@@ -161,8 +164,12 @@ class PacketChannel(Reader):
             self.stream.send({"drain": True}, "drain")
 
     def retire(self) -> None:
-        """The peer is leaving: no new requests, and the side that dialled ends its half once it is idle."""
-        self._retired, self._leaving = True, self.dialled
+        """The peer takes no new requests.
+
+        Who has dialled, and who calls a node without a port, ends its half once nothing is open: it is done.
+        """
+        self._retired, self._leaving = True, self.dialled or not self.peer.listens
+        self.unusable.set()
         self._end_when_idle()
 
     def _end_when_idle(self) -> None:
@@ -226,12 +233,14 @@ class PacketChannel(Reader):
             self._reply(peeked.id, {"err": error.to_wire(), "isDisposed": True, "status": "error"})
 
     def on_end(self, error: Optional[MeshError]) -> None:
+        self.unusable.set()
         self._fail_calls(unavailable(f"{self.peer.service} ended its channel before it answered", "unknown"))
         if self._raw is not None:
             self._raw.on_end(error)
         self._end_when_idle()
 
     def on_closed(self, error: Optional[MeshError]) -> None:
+        self.unusable.set()
         self._side.close()
         self._session.opening.forget(self)
         for call in list(self._inbound.values()):

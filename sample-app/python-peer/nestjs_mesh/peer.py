@@ -9,7 +9,7 @@ import logging
 import socket
 import time
 import uuid
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .client import Client
 from .codec import check_codec
@@ -29,6 +29,8 @@ log = logging.getLogger("nestjs_mesh")
 
 #: Seconds without an open call after which a draining node is taken to be done with a peer that does not say so.
 QUIET = 0.1
+#: The same for a node without a port: those that call it do say so.
+PORTLESS_QUIET = 1.0
 
 
 class Peer(Handlers, Client):
@@ -36,7 +38,9 @@ class Peer(Handlers, Client):
 
     service -- the name under which others find this node
     registry -- `redis://…`, `rediss://…` or `file:DIR`
-    host, port -- where to listen; port 0 takes a free one
+    listen -- False opens no port and announces nothing: only the nodes that this one dials can call it, by its name
+    connect_to -- services to whose nodes channels are kept, all of them, so that they can call this one
+    host, port -- where to listen: by default on 127.0.0.1, and on a free port (0)
     advertise -- `HOST` or `HOST:PORT` to announce instead of what is listened on
     tls -- TLS for listening and dialling; None is cleartext h2c
     metadata -- free-form, announced in the registry
@@ -53,8 +57,10 @@ class Peer(Handlers, Client):
         service: str,
         registry: str = "redis://localhost:6379",
         *,
-        host: str = "127.0.0.1",
-        port: int = 0,
+        listen: bool = True,
+        connect_to: Sequence[str] = (),
+        host: Optional[str] = None,
+        port: Optional[int] = None,
         advertise: Optional[str] = None,
         tls: Optional[Tls] = None,
         metadata: Optional[Dict[str, Any]] = None,
@@ -65,6 +71,13 @@ class Peer(Handlers, Client):
         drain_timeout: float = 5.0,
     ) -> None:
         Handlers.__init__(self)
+        useless = {"host": host, "port": port, "advertise": advertise}
+        if not listen and any(value is not None for value in useless.values()):
+            named = ", ".join(f"{name}={value!r}" for name, value in useless.items() if value is not None)
+            raise ValueError(f"listen=False opens no port, so {named} can have no effect; leave it out, or listen")
+        if isinstance(connect_to, str):
+            raise ValueError(f"connect_to must be a list of services; got {connect_to!r}")
+        host, port = "127.0.0.1" if host is None else host, port or 0
         if not 0 <= port <= 65535:
             raise ValueError(f"port must be in 0 to 65535; got {port}")
         if max_frame_bytes < 1024:
@@ -77,6 +90,8 @@ class Peer(Handlers, Client):
         self.node_id = str(uuid.uuid4())
         #: The port that is listened on, once started.
         self.port = port
+        self._listens = listen
+        self._connect_to = [check_service(service) for service in connect_to]
         self._host = host
         self._advertise = advertise
         self._tls = tls
@@ -94,16 +109,24 @@ class Peer(Handlers, Client):
     # --- life ---
 
     async def start(self) -> None:
-        """Listens and announces. Raises MeshError when the registry is away or the port is taken."""
+        """Listens and announces, or serves on the channels that it opens.
+
+        Raises MeshError when the registry is away or the port is taken.
+        """
         await self._registry.connect()
         try:
-            await self._listen()
-            said = self.announced()
-            metadata = {**self._metadata, RESERVED: said} if said else self._metadata
-            record = NodeRecord(self.node_id, self.service, *self._announced_address(), metadata)
-            self._announcement = Announcement(self._registry, record)
-            await self._announcement.start()
+            if self._listens:
+                await self._listen()
+                await self._announce()
+            else:
+                self._core.portless = True
+                if not self._connect_to:
+                    log.warning(
+                        "this node opens no port, and keeps no channels: give connect_to, so that others can call it"
+                    )
             self._announced = True
+            for service in self._connect_to:
+                self._router.keep(service)
         except BaseException:
             await self.close()
             raise
@@ -113,6 +136,7 @@ class Peer(Handlers, Client):
         if self._core.draining:
             return
         self._core.draining = True
+        await self._router.keep_nothing()
         until = time.monotonic() + self._drain_timeout
         if self._announcement is not None:
             await self._announcement.end()
@@ -137,14 +161,14 @@ class Peer(Handlers, Client):
             packets.drain()
         # Requests that crossed our drain packet are still on their way: a peer that has opened a channel ends it behind
         # its last one, and from all others they have come when nothing was open for a moment.
-        quiet_since = time.monotonic()
+        quiet, quiet_since = QUIET if self._listens else PORTLESS_QUIET, time.monotonic()
         while time.monotonic() < until:
             plain = self._core.plain is not None and self._core.plain.calls
             busy = bool(self.events.tasks or plain) or any(session.busy for session in self._router.sessions)
             if busy:
                 quiet_since = time.monotonic()
             ended = all(packets.stream.closed or packets.stream.remote_ended for packets in channels)
-            if (ended and not busy) or time.monotonic() - quiet_since > QUIET:
+            if (ended and not busy) or time.monotonic() - quiet_since > quiet:
                 return
             await asyncio.sleep(0.01)
 
@@ -162,6 +186,13 @@ class Peer(Handlers, Client):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def _announce(self) -> None:
+        said = self.announced()
+        metadata = {**self._metadata, RESERVED: said} if said else self._metadata
+        record = NodeRecord(self.node_id, self.service, *self._announced_address(), metadata)
+        self._announcement = Announcement(self._registry, record)
+        await self._announcement.start()
 
     async def _listen(self) -> None:
         loop = asyncio.get_event_loop()

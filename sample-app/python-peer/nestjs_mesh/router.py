@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, 
 from .core import Core
 from .errors import MeshError, unavailable
 from .events import EventCounts
+from .keeping import Keeping
 from .link import Reach
 from .packet_channel import PacketChannel
 from .pattern_trie import matches
@@ -36,6 +37,7 @@ class Router:
         self._by_node: Dict[str, List[Session]] = {}
         self._dialling: Shared[Session] = Shared()
         self._failed_at: Dict[str, float] = {}
+        self._keeping: List[Keeping] = []
         self._turn = 0
         core.on_packets = self._on_packets
         core.on_closed = self._on_closed
@@ -48,6 +50,7 @@ class Router:
 
     async def close(self) -> None:
         """Ends all looking and connecting, then every connection."""
+        await self.keep_nothing()
         for task in [view.task for view in self._views.values()]:
             await stop_task(task)
         if self._subscribers is not None:
@@ -97,7 +100,7 @@ class Router:
                     continue
                 address = f"{record.host}:{record.port}" if record else f"node {node_id}"
                 try:
-                    return await reach(NodeLink(self, node_id, record), deadline)
+                    return await reach(self.link(node_id, record), deadline)
                 except asyncio.TimeoutError:
                     failures.setdefault(address, unavailable("not connected within the call's timeout", "not-sent"))
                 except MeshError as error:
@@ -111,6 +114,20 @@ class Router:
             await wait_for_event(view.changed, pause if left is None else min(pause, left))
             pause = min(pause * 2, 1.0)
         raise _not_found(view, failures)
+
+    def keep(self, service: str) -> None:
+        """Opens a channel to each node of a service, and opens it anew when it is lost."""
+        self._keeping.append(Keeping(self, self._view(service), self._core.node_id))
+
+    async def keep_nothing(self) -> None:
+        """The channels that are kept are not opened anew."""
+        for keeping in self._keeping:
+            await keeping.stop()
+        self._keeping.clear()
+
+    def link(self, node_id: str, record: Optional[NodeRecord]) -> NodeLink:
+        """The way to one node."""
+        return NodeLink(self, node_id, record)
 
     def sessions_with(self, node_id: str) -> List[Session]:
         """The sessions with a node, whoever dialled."""
@@ -155,9 +172,12 @@ class Router:
         """All nodes, each call beginning with the next one; those that just failed come last."""
         nodes: Dict[str, Optional[NodeRecord]] = {record.id: record for record in view.found}
         for node_id, sessions in self._by_node.items():
-            # A live channel outranks a missing record.
-            if node_id not in nodes and any(s.peer and s.peer.service == view.subject for s in sessions):
-                nodes[node_id] = None
+            for session in sessions:
+                if node_id in nodes:
+                    session.listed = True
+                # A live channel outranks a missing record, and it is all that there is of a node without a port.
+                elif session.service == view.subject and (session.listed or session.is_way_to_portless):
+                    nodes[node_id] = None
         nodes.pop(self._core.node_id, None)
         if not nodes:
             return []

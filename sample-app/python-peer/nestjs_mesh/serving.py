@@ -52,7 +52,8 @@ class Serving:
             _refuse(stream, 400, "INVALID_ARGUMENT", "the header x-service-name must name the calling service")
         else:
             address, extended = self._session.connection.address, "x-mesh-version" in headers
-            peer = PeerInfo(service, headers.get("x-mesh-node-id"), address, extended)
+            listens = not extended or headers.get("x-mesh-listen") != "false"
+            peer = PeerInfo(service, headers.get("x-mesh-node-id"), address, extended, listens)
             try:
                 self._accept(stream, peer)
             except MeshError as error:

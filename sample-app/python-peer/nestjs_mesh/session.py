@@ -29,6 +29,8 @@ class Session:
         self.core = core
         self.record = record
         self.peer: Optional[PeerInfo] = None
+        #: True once the registry has named the node.
+        self.listed = record is not None
         self.packet_channels: List[PacketChannel] = []
         self.opening = Opening(self)
         self.serving = Serving(self)
@@ -59,8 +61,13 @@ class Session:
 
     @property
     def usable_packets(self) -> Optional[PacketChannel]:
-        """A packet channel on which this side may send requests."""
-        return next((packets for packets in self.packet_channels if packets.usable), None)
+        """A packet channel on which this side may send requests; a later one takes the place of an earlier one."""
+        return next((packets for packets in reversed(self.packet_channels) if packets.usable), None)
+
+    @property
+    def is_way_to_portless(self) -> bool:
+        """True while the node, which opens no port, takes requests on the channel that it has opened."""
+        return any(packets.usable and not packets.peer.listens for packets in self.packet_channels)
 
     @property
     def busy(self) -> bool:
@@ -96,7 +103,9 @@ class Session:
             raise unavailable(f"{self.service} has no channel open that takes calls", "not-sent")
 
         async def open_packets() -> PacketChannel:
-            return await self.opening.open([], self._dialled_packets)
+            serves = self.core.portless and not self.core.draining
+            headers = [("x-mesh-listen", "false")] if serves else []
+            return await self.opening.open(headers, self._dialled_packets)
 
         return await self._packets_under_way.get("packets", open_packets, deadline)
 

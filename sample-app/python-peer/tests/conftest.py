@@ -196,9 +196,10 @@ class RawClient(asyncio.Protocol):
         self.h2.send_headers(1, head + [(key.replace("_", "-"), value) for key, value in headers.items()])
         self.transport.write(self.h2.data_to_send())
 
-    def open_packets(self) -> None:
+    def open_packets(self, **headers: str) -> None:
         """The packet channel of a peer that knows part 2."""
-        self.request(x_service_name="raw", x_mesh_node_id="11111111-1111-4111-8111-111111111111", x_mesh_version="1")
+        headers = {"x_mesh_node_id": "11111111-1111-4111-8111-111111111111", "x_mesh_version": "1", **headers}
+        self.request(x_service_name="raw", **headers)
 
     def send_bytes(self, data: bytes, end: bool = False) -> None:
         while len(data) > 16384:

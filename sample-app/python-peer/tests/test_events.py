@@ -208,7 +208,7 @@ def test_the_packets_of_events_are_as_everybody_writes_them(files: str) -> None:
                 raise RpcError("bad")
 
         async with peer, raw_client(peer) as client:
-            client.open_packets()
+            client.open_packets(x_mesh_listen="false")
             client.send('{"id":1,"event":true,"pattern":"note"}')
             client.send('{"id":2,"event":true,"pattern":"note","ack":"handled"}')
             client.send('{"id":3,"event":true,"pattern":"nobody"}')
