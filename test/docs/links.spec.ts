@@ -52,6 +52,12 @@ describe('the documentation', () => {
     expect(links.flatMap((link) => faultOf(file, link))).toEqual([]);
   });
 
+  it('lists every page of the guide in its table', () => {
+    const table = read(join(GUIDE, 'README.md'));
+    const pages = readdirSync(join(ROOT, GUIDE)).filter((file) => file !== 'README.md');
+    expect(pages.filter((file) => !table.includes(`](${file})`))).toEqual([]);
+  });
+
   it('numbers its decisions without a gap, each with context, decision, consequences and what would change it', () => {
     const files = readdirSync(join(ROOT, ADR)).sort();
     expect(files.map((file) => Number(file.slice(0, 4)))).toEqual(files.map((_, at) => at + 1));
