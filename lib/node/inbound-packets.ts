@@ -47,6 +47,17 @@ export class InboundPackets implements PacketHandler {
     if (acknowledge?.when === 'received') this.acknowledged(acknowledge.call);
   }
 
+  /** They were counted as sent when they were queued. */
+  private countUnsent({ peer, unsentEvents }: PacketChannel): void {
+    if (unsentEvents === 0) return;
+    const { events, options } = this.deps;
+    events.sent -= unsentEvents;
+    events.lost += unsentEvents;
+    options.logger.warn(
+      `${unsentEvents} event(s) for '${peer.service}' (${peer.address}) were lost: the channel closed before they had left`,
+    );
+  }
+
   private acknowledged(call: InboundCall): void {
     try {
       call.complete();
@@ -80,6 +91,7 @@ export class InboundPackets implements PacketHandler {
   }
 
   onClosed(channel: PacketChannel, error: MeshError | undefined): void {
+    this.countUnsent(channel);
     this.deps.onClosed(channel, error);
   }
 }

@@ -15,6 +15,7 @@ import {
   type ResponsePacket,
 } from '../protocol/packet.js';
 import { HEAD_BYTES } from '../protocol/frame-decoder.js';
+import { EventLedger } from './event-ledger.js';
 import type { FrameReader, FrameStream } from './frame-stream.js';
 import type { InboundCall } from './inbound-call.js';
 import { InboundCalls, type InboundCallsHost } from './inbound-calls.js';
@@ -102,6 +103,7 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
   private readonly streams: DialledStreams | WishedStreams;
   private readonly outbound: OutboundCalls;
   private readonly inbound: InboundCalls;
+  private readonly events = new EventLedger();
   private readonly faults = new Set<string>();
   private raw: RawChannel | undefined;
   private peerDrains = false;
@@ -155,6 +157,11 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     return this.outbound.size + this.inbound.size;
   }
 
+  /** Events without an acknowledgement that were not handed to HTTP/2 yet; once the channel is closed, those that never will be. */
+  get unsentEvents(): number {
+    return this.events.unsent(this.frames.framesWritten);
+  }
+
   /** Sends the request of a call and carries it from here on. A request that cannot be sent fails the call. */
   request(call: OutboundCall): void {
     this.outbound.request(call);
@@ -164,7 +171,10 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
   event(pattern: unknown, route: string, data: unknown, metadata: Metadata | undefined): void {
     const packet: EventPacket = { pattern: this.peer.plain ? pattern : route, data };
     if (metadata !== undefined) packet.metadata = metadata;
-    this.frames.send(this.codec.encode(packet));
+    const payload = this.codec.encode(packet);
+    const { framesQueued, framesWritten } = this.frames;
+    this.frames.send(payload);
+    this.events.note(framesQueued, framesWritten);
   }
 
   /**
