@@ -66,11 +66,12 @@ class FileRegistry(Registry):
         return [record for record in found if record is not None]
 
     def _services(self) -> List[str]:
-        """Every service whose folder is there: which events it takes is in the records."""
+        """Every service in whose folder something was written of late: which events it takes is in the records."""
         try:
-            names = [unquote(path.name) for path in self._root.iterdir() if path.is_dir()]
+            folders = [path for path in self._root.iterdir() if path.is_dir()]
         except FileNotFoundError:
             return []
+        names = [unquote(path.name) for path in folders if _written_at(path) > time.time() - LITTER_SECONDS]
         return sorted(name for name in names if is_service(name))
 
     def _live(self, service: str, path: Path) -> Optional[NodeRecord]:
@@ -96,6 +97,13 @@ class FileRegistry(Registry):
             return await asyncio.get_event_loop().run_in_executor(None, work)
         except OSError as error:
             raise unavailable(f"cannot use the registry {self.url}: {error}", "not-sent") from error
+
+
+def _written_at(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # removed since the directory was read
+        return 0.0
 
 
 def _unlink(path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Ty
 
 from h2.errors import ErrorCodes
 
-from .codec import CallId, agreed_codec
+from .codec import CODEC_HEADER, CallId, agreed_codec
 from .connection import CONNECT_TIMEOUT
 from .errors import MeshError, unavailable
 from .packets import is_token, new_token
@@ -88,6 +88,10 @@ class Opening:
             return MeshError(code, message, delivery="refused")
         if record is not None and node_id not in (None, record.id):
             return unavailable(f"{address} is the node {node_id} now, not {record.id}", "refused")
+        codec, offered = stream.headers.get(CODEC_HEADER, "json"), self._session.core.codec
+        if codec not in ("json", offered):
+            message = f"{address} answers in the codec {codec[:100]!r}, and was offered {offered!r} (option codec)"
+            return MeshError("FAILED_PRECONDITION", message, delivery="refused")
         return None
 
     # --- large packets ---

@@ -22,7 +22,7 @@ from .stream import Reader, Stream
 
 log = logging.getLogger("nestjs_mesh")
 
-#: A body that stands still for this many seconds is given up.
+#: A body that stands still for this many seconds is given up, and so is an answer that is not read.
 BODY_TIMEOUT = 30.0
 #: How long a caller may go on sending after our answer; a reset at once makes `curl` drop the answer.
 LINGER = 1.0
@@ -264,5 +264,17 @@ def _answer(
     if body and stream.headers.get(":method") != "HEAD":
         stream.write(body)
     stream.end()
-    if not stream.remote_ended:
-        asyncio.get_event_loop().call_later(LINGER, stream.reset, ErrorCodes.NO_ERROR)
+    asyncio.get_event_loop().call_later(LINGER, _let_go, stream, stream.pending_bytes)
+
+
+def _let_go(stream: Stream, before: int, idle: float = 0.0) -> None:
+    """Ends what the caller leaves open: its own half behind the answer, and an answer that it does not read."""
+    idle = idle + LINGER if stream.pending_bytes == before else 0.0
+    if stream.closed:
+        return
+    if not stream.has_output:
+        stream.reset(ErrorCodes.NO_ERROR)
+    elif idle >= BODY_TIMEOUT:
+        stream.reset(ErrorCodes.CANCEL)
+    else:
+        asyncio.get_event_loop().call_later(LINGER, _let_go, stream, stream.pending_bytes, idle)

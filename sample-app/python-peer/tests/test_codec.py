@@ -176,3 +176,20 @@ def test_an_unreadable_packet_fails_its_call_and_the_channel_lives_on(
             assert client.headers.get("x-mesh-codec") == answer
 
     run(test())
+
+
+def test_an_answer_in_a_codec_that_was_not_offered_is_refused(files: str) -> None:
+    async def test() -> None:
+        a, b = Peer("a", files, codec="msgpack"), Peer("b", files)
+        add_handlers(a)
+
+        def boast() -> List[Any]:
+            return [("x-mesh-node-id", a.node_id), ("x-mesh-version", "1"), ("x-mesh-codec", "msgpack")]
+
+        a._core.identity = boast  # type: ignore[method-assign]
+        async with a, b:
+            with pytest.raises(MeshError, match="answers in the codec 'msgpack', and was offered 'json'") as caught:
+                await b.call("a", "echo", 1)
+            assert caught.value.code == "FAILED_PRECONDITION"
+
+    run(test())

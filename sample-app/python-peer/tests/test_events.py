@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any, AsyncIterator, Dict, List
 
@@ -343,6 +344,17 @@ def test_the_record_says_what_a_node_takes(files: str, tmp_path: Path) -> None:
             assert json.loads(path.read_text())["metadata"] == {}
         with pytest.raises(ValueError, match=r"'mesh'.*reserved"):
             Peer("a", files, metadata={"mesh": {}})
+
+    run(test())
+
+
+def test_a_folder_in_which_nothing_was_written_for_long_is_no_subscriber(files: str, tmp_path: Path) -> None:
+    async def test() -> None:
+        async with Peer("b", files) as peer:
+            for name in ("old", "new", "bad name", ".hidden"):
+                (tmp_path / "mesh" / name).mkdir()
+            os.utime(tmp_path / "mesh" / "old", (0, 0))
+            assert await peer._registry.subscribers() == ["b", "new"]
 
     run(test())
 

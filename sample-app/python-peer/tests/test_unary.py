@@ -274,6 +274,23 @@ def test_a_caller_that_goes_on_sending_after_the_answer_is_reset_in_the_end(
     run(test())
 
 
+def test_an_answer_that_nobody_reads_is_given_up(files: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(nestjs_mesh.unary, "LINGER", 0.05)
+        monkeypatch.setattr(nestjs_mesh.unary, "BODY_TIMEOUT", 0.2)
+        async with make_peer(files) as peer, raw_client(peer) as client:
+            plain = peer._core.plain
+            assert plain is not None
+            client.plain = True
+            client.request("POST", "/rpc/large")
+            client.send_bytes(b"1000000", end=True)
+            client.transport.pause_reading()
+            await eventually(lambda: plain.calls)
+            await eventually(lambda: not plain.calls)
+
+    run(test())
+
+
 def test_health_and_readiness(files: str) -> None:
     async def test() -> None:
         peer = make_peer(files)
