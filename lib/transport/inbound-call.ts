@@ -135,9 +135,10 @@ export class InboundCall {
     if (!this.open) return;
     try {
       this.carrier.reply({ id: this.id, err: reason.toWire(), isDisposed: true, status: 'error' });
-    } finally {
-      this.abort('answered', reason);
+    } catch {
+      // The caller takes nothing any more; there its own limit ends the call.
     }
+    this.abort('answered', reason);
   }
 
   private abort(state: 'answered' | 'cancelled', reason: MeshError): void {
