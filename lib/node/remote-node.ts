@@ -2,22 +2,19 @@
 import type { Session } from '../transport/session.js';
 import type { AcceptedStream } from '../transport/stream-opening.js';
 import type { OutgoingHttpHeaders } from 'node:http2';
-import { codecHeaders } from '../protocol/codecs.js';
 import { HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import type { Candidate } from '../routing/picker.js';
-import { fullJitterMs } from '../transport/backoff.js';
 import { dial } from '../transport/dialer.js';
-import { FrameStream } from '../transport/frame-stream.js';
 import { addressOf } from '../transport/network.js';
-import { PacketChannel, type PacketHandler } from '../transport/packet-channel.js';
-import { peerOf } from '../transport/peer.js';
-import { codecOfAnswer } from './channel-codec.js';
+import type { PacketChannel, PacketHandler } from '../transport/packet-channel.js';
+import { openDialledChannel } from './dialled-channel.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import type { PeerEventBoard } from './peer-events.js';
 import type { PeerState } from './peer-status.js';
-import { identityHeaders, openingHeaders, openingOf } from './opening.js';
+import { openingHeaders } from './opening.js';
+import { RetryTimer } from './retry-timer.js';
 
 /** What a remote node needs of the node it belongs to. */
 export interface RemoteNodeDeps {
@@ -57,9 +54,8 @@ export class RemoteNode implements Candidate {
   /** Sessions with addresses that the node has left; they end with what is open on them. */
   private readonly retired = new Set<Session>();
   private readonly dialAbort = new AbortController();
-  private failures = 0;
   private kept = false;
-  private backoffTimer: NodeJS.Timeout | undefined;
+  private readonly retries: RetryTimer;
   private closed = false;
   private current: NodeRecord | undefined;
 
@@ -74,6 +70,10 @@ export class RemoteNode implements Candidate {
     this.service = service;
     this.current = record;
     this.listed = record !== undefined;
+    this.retries = new RetryTimer(deps.options.reconnect, () => {
+      this.onChange();
+      if (this.listed && !this.draining && !this.closed) this.connectSoon();
+    });
   }
 
   get record(): NodeRecord | undefined {
@@ -132,15 +132,15 @@ export class RemoteNode implements Candidate {
     this.current = record;
     this.listed = true;
     if (!moved && !isBack) return;
-    this.clearBackoff();
-    this.failures = 0;
+    this.retries.stop();
+    this.retries.succeeded();
     this.lastError = undefined;
     if (moved) this.retire();
   }
 
   /** Begins to connect unless it is under way; `onChange` tells when that has worked or failed. */
   connectSoon(): void {
-    if (this.backoffTimer === undefined) this.connect().catch(ignoreTold);
+    if (!this.retries.waiting) this.connect().catch(ignoreTold);
   }
 
   /** Connects unless there is a channel already. One that the peer has ended is opened again after a while. */
@@ -198,7 +198,7 @@ export class RemoteNode implements Candidate {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    this.clearBackoff();
+    this.retries.stop();
     this.dialAbort.abort();
     for (const retired of this.retired) retired.destroy();
     const { session, dialled } = this;
@@ -211,32 +211,13 @@ export class RemoteNode implements Candidate {
 
   private async openPacketChannel(): Promise<PacketChannel> {
     const { options, packets } = this.deps;
+    const { service } = this;
     const serves = this.deps.servesOnChannels();
-    const request = { ...openingHeaders(options), ...codecHeaders(options.codec) };
-    if (serves) request[HEADER.listen] = 'false';
-    let session: Session | undefined;
     try {
-      session = await this.dial();
-      const accepted = await session.open(request, options.connectTimeoutMs);
-      const { stream, headers } = accepted;
-      const peer = peerOf(headers, session.address, this.service);
-      const moved = this.identityFault(session, peer.nodeId);
+      const session = await this.dial();
+      const channel = await openDialledChannel(session, { options, packets, service, serves });
+      const moved = this.identityFault(session, channel.peer.nodeId);
       if (moved !== undefined) throw moved;
-      const frames = new FrameStream(
-        stream,
-        options.limits,
-        `the channel to ${this.service} (${session.address})`,
-      );
-      const channel = new PacketChannel(frames, {
-        ...options,
-        peer,
-        session,
-        dialled: true,
-        identity: identityHeaders(options),
-        handler: packets,
-        opening: openingOf(headers),
-        codec: codecOfAnswer(options.codec, accepted),
-      });
       channel.start();
       this.dialled = channel;
       void channel.whenClosed.then(() => {
@@ -248,7 +229,7 @@ export class RemoteNode implements Candidate {
       // The session may carry raw channels: it stays, unless it is what failed.
       throw this.attemptFailed(asNotSent(error));
     }
-    this.failures = 0;
+    this.retries.succeeded();
     this.lastError = undefined;
     const channel = this.dialled;
     this.deps.peers.opened(channel);
@@ -333,14 +314,7 @@ export class RemoteNode implements Candidate {
   }
 
   private retryLater(): void {
-    if (this.closed || this.backoffTimer !== undefined || !this.listed || this.draining) return;
-    const delayMs = fullJitterMs(this.failures, this.deps.options.reconnect);
-    this.failures += 1;
-    this.backoffTimer = setTimeout(() => {
-      this.backoffTimer = undefined;
-      this.onChange();
-      if (this.listed && !this.draining && !this.closed) this.connectSoon();
-    }, delayMs).unref();
+    if (!this.closed && this.listed && !this.draining) this.retries.start();
   }
 
   /** This node began or ceased to serve while the channel was being opened: another one takes its place. */
@@ -355,11 +329,6 @@ export class RemoteNode implements Candidate {
     return new MeshError('UNAVAILABLE', `node ${this.id} opens no port, and its channel is gone`, {
       delivery: 'not-sent',
     });
-  }
-
-  private clearBackoff(): void {
-    clearTimeout(this.backoffTimer);
-    this.backoffTimer = undefined;
   }
 }
 
