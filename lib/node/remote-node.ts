@@ -177,16 +177,19 @@ export class RemoteNode implements Candidate {
   /** Opens a further stream to it. Rejects with a `MeshError` (`not-sent` or `refused`). */
   async openStream(headers: OutgoingHttpHeaders): Promise<AcceptedStream> {
     const { options } = this.deps;
-    if (this.current === undefined) {
-      const { channel } = this;
-      if (channel === undefined) throw this.gone();
+    const { channel } = this;
+    // A node with a port may be out of reach, too, and have dialled this one.
+    if (channel?.dialled === false && (this.current === undefined || this.lastError !== undefined))
       return channel.openStream(headers, options.connectTimeoutMs);
-    }
+    if (this.current === undefined) throw this.gone();
     let session: Session;
     try {
       session = await this.dial();
     } catch (error) {
-      throw this.attemptFailed(asNotSent(error));
+      const failure = this.attemptFailed(asNotSent(error));
+      // Now it is known to be out of reach, so this goes over its own channel, if there is one.
+      if (this.channel?.dialled === false) return this.openStream(headers);
+      throw failure;
     }
     const accepted = await session.open({ ...openingHeaders(options), ...headers }, options.connectTimeoutMs);
     const moved = this.identityFault(session, headerOf(accepted.headers, HEADER.nodeId));

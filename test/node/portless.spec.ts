@@ -278,6 +278,42 @@ describe('a node without a port', () => {
   });
 });
 
+describe('a node that is listed but cannot be dialled', () => {
+  it('answers calls, and streams of their own, over the channel that it has opened itself', async () => {
+    const gateway = await mesh.serve('gateway');
+    const hidden = await mesh.serve(
+      'work',
+      {
+        calls: {
+          who: () => 'hidden',
+          numbers: (count: number, call) => {
+            for (let n = 1; n <= count; n += 1) call.next(n);
+            call.complete();
+          },
+        },
+      },
+      // Nobody listens there, as if a firewall stood between.
+      { connectTo: ['gateway'], advertise: { host: '127.0.0.1', port: 1 } },
+    );
+    await gateway.discover('work');
+    await connected(gateway, 1);
+    expect(await callOf(gateway, WORK, 'who')).toBe('hidden');
+    const numbers = async (): Promise<unknown[]> => {
+      const stream = await gateway.openCall(WORK, {
+        route: 'numbers',
+        input: { data: 2 },
+        metadata: undefined,
+        timeoutMs: 5_000,
+      });
+      return [await stream.next(), await stream.next(), await stream.next()].map((next) => next.value);
+    };
+    expect(await numbers()).toEqual([1, 2, undefined]);
+    expect(gateway.status.peers).toEqual([
+      expect.objectContaining({ nodeId: hidden.id, state: 'connected', dialledBy: 'peer' }),
+    ]);
+  });
+});
+
 describe('connectTo of a node with a port', () => {
   it('keeps connections that stand before anything is sent', async () => {
     const callee = await mesh.serve('work', named('callee'));
