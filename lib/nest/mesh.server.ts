@@ -6,7 +6,7 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
-import { NO_EVENT_HANDLER, NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
+import { NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
 import { MeshNode } from '../node/mesh-node.js';
 import type { AnnouncedHandlers } from '../registry/announced.js';
 import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
@@ -17,7 +17,7 @@ import type { InboundCall } from '../transport/inbound-call.js';
 import type { InboundEvent, Origin } from '../transport/packet-channel.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { serveChannel } from './channel-replies.js';
-import { CallSource, ChannelSource, EventSource } from './context-sources.js';
+import { CallSource, ChannelSource } from './context-sources.js';
 import { MeshChannel } from './mesh.channel.js';
 import { MeshContext } from './mesh.context.js';
 import { channelExtrasOf } from './mesh.decorators.js';
@@ -26,12 +26,12 @@ import type { MeshEvents, MeshStatus } from './mesh.status.js';
 import { checkListener, listenTo, statusOf } from './mesh.status.js';
 import { MESH_TRANSPORT } from './mesh.tokens.js';
 import { EventRoutes } from './event-routes.js';
-import { runEvent, type HandledEvent } from './events.js';
 import { guard, isPromiseLike } from './foreign.js';
 import { HandlerClaims, type HandlerNames } from './handler-claims.js';
 import { MessageRoutes } from './message-routes.js';
 import { reply, replyFailure } from './replies.js';
 import { asRoute } from './route.js';
+import { ServedEvents } from './served-events.js';
 
 const doNothing = (): void => undefined;
 
@@ -53,6 +53,7 @@ export class MeshServer
   private readonly ownsNode: boolean;
   private readonly requests = new MessageRoutes();
   private readonly events = new EventRoutes();
+  private readonly served: ServedEvents;
   private readonly channels = new Map<string | undefined, MessageHandler>();
   private readonly claims = new HandlerClaims();
   private readonly listening: (() => void)[] = [];
@@ -68,6 +69,9 @@ export class MeshServer
     super();
     this.ownsNode = !(options instanceof MeshNode);
     this.node = options instanceof MeshNode ? options : new MeshNode({ logger: meshLogger(), ...options });
+    this.served = new ServedEvents(this.node, this.logger, (context, step) =>
+      this.runWithProcessingHooks(context, step),
+    );
     this.node.setHandlers(this);
     this.node.registry.onStatus((status) => this._status$.next(statusOf(status)));
     this.initializeSerializer({});
@@ -203,28 +207,7 @@ export class MeshServer
   onEvent(event: InboundEvent, origin: Origin): void {
     const route = this.routeOf(event.pattern);
     const handlers = this.events.matching(route, this.requestHandlers);
-    const { eventCounts } = this.node;
-    const call = event.acknowledge?.call;
-    if (handlers.length === 0) {
-      const message = NO_EVENT_HANDLER`${route}`;
-      eventCounts.unhandled += 1;
-      this.logger.error(message);
-      call?.fail(new MeshError('UNIMPLEMENTED', message, { delivery: 'refused' }).toWire());
-      return;
-    }
-    const context = new MeshContext([new EventSource(event, origin, this.node), route]);
-    const waiting = event.acknowledge?.when === 'handled' ? call : undefined;
-    const handled: HandledEvent = { handlers, data: event.data, context, call: waiting };
-    guard(
-      () =>
-        this.runWithProcessingHooks(context, async (done) => {
-          if (await runEvent(handled, done, this.logger)) eventCounts.failed += 1;
-        }),
-      (error) => {
-        if (call?.open === true) replyFailure({ call, peer: context.peer, logger: this.logger }, error);
-        else this.logger.error(error);
-      },
-    );
+    this.served.serve(event, origin, route, handlers);
   }
 
   hasChannel(name: string | undefined): boolean {
