@@ -250,12 +250,15 @@ class NodeLink(NamedTuple):
         for session in self.router.sessions_with(self.node_id):
             if session.record is not None and not session.connection.going:
                 return session
-        if self.record is not None:
+        try:
+            if self.record is None:
+                raise unavailable("its address is not known", "not-sent")
             return await self.router.dial(self.record, deadline)
-        for session in self.router.sessions_with(self.node_id):
-            if session.usable_packets is not None:  # it has dialled: it can be asked to open streams
-                return session
-        raise unavailable("its address is not known", "not-sent")
+        except MeshError:
+            for session in self.router.sessions_with(self.node_id):
+                if session.usable_packets is not None:  # it has dialled: it can be asked to open streams
+                    return session
+            raise
 
 
 def _not_found(view: View[NodeRecord], failures: Dict[str, MeshError]) -> MeshError:

@@ -190,6 +190,26 @@ def add_handlers(peer: Peer) -> None:
         await channel.end()
         return [message async for message in channel]
 
+    @peer.handler("reverse")
+    async def reverse(data: Dict[str, Any], ctx: Context) -> Any:
+        """What the calling node answers, over the session that it has opened: to a call, a stream or a channel."""
+        client, pattern = ctx.client, data["pattern"]
+        values = each(data["values"]) if "values" in data else data.get("data")
+        try:
+            if data["how"] == "call":
+                return await client.call(pattern, values)
+            if data["how"] == "emit":
+                return await client.emit(pattern, values, ack="handled")
+            if data["how"] == "stream":
+                return [value async for value in client.stream(pattern, values)]
+            channel = await client.open_channel(pattern, metadata={"x-unit": "ms"}, session_id="s-1")
+            async for value in each(data["values"]):
+                await channel.send(value)
+            await channel.end()
+            return [value async for value in channel]
+        except MeshError as error:
+            return {"code": error.code, "delivery": error.delivery}
+
     @peer.event("note")
     def note(data: Any) -> None:
         notes.append(data)
@@ -216,6 +236,7 @@ async def main() -> int:
     parser.add_argument("--service", required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--worker", metavar="SERVICE", help="open no port, and keep channels to this service")
     parser.add_argument("--max-frame-bytes", type=int, default=4 * 1024 * 1024)
     parser.add_argument("--codec", default="json")
     parser.add_argument("--tls", nargs=3, metavar=("CERT", "KEY", "CA"))
@@ -224,8 +245,10 @@ async def main() -> int:
     peer = Peer(
         options.service,
         options.registry,
-        host=options.host,
-        port=options.port,
+        listen=options.worker is None,
+        connect_to=[options.worker] if options.worker else [],
+        host=None if options.worker else options.host,
+        port=None if options.worker else options.port,
         tls=Tls.from_files(*options.tls) if options.tls else None,
         max_frame_bytes=options.max_frame_bytes,
         codec=options.codec,
