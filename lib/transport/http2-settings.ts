@@ -4,8 +4,11 @@ import type { WireLimits } from '../protocol/limits.js';
 
 /** How much one stream may send ahead of its reader. */
 export const STREAM_WINDOW_BYTES = 16 * 1024 * 1024;
-/** How much all streams of a session together may send ahead. */
-export const SESSION_WINDOW_BYTES = 64 * 1024 * 1024;
+/**
+ * How much all streams of a session together may send ahead of what the peer takes off its socket. node:http2 does not read
+ * while a write is under way; where both sides write more than the sockets hold between them, neither would ever read again.
+ */
+export const SESSION_WINDOW_BYTES = 256 * 1024;
 /** The largest HTTP/2 DATA frame that a peer may send. */
 export const MAX_HTTP2_FRAME_BYTES = 1024 * 1024;
 /** Node refuses new streams once a session holds more than this, in megabytes. */
