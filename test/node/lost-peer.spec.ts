@@ -1,5 +1,8 @@
 /** Peers that die, freeze, come back or move: what was under way ends at once and says what became of it; the rest goes on. */
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { MeshNode } from '../../lib/node/mesh-node.js';
+import { TestMesh, type MeshTestOptions } from '../../lib/testing/test-mesh.js';
 import type { InboundCall } from '../../lib/transport/inbound-call.js';
 import { ChildPeer } from '../support/child-peer.js';
 import { eventually, pause, within } from '../support/eventually.js';
@@ -10,6 +13,12 @@ const mesh = new Mesh();
 afterEach(() => mesh.close());
 
 const MATH = { service: 'math' };
+const QUIET = {
+  log: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  debug: () => undefined,
+};
 const DOUBLE = { calls: { double: (n: number) => n * 2 } };
 
 async function child(manner?: 'silent' | 'deaf'): Promise<ChildPeer> {
@@ -79,21 +88,6 @@ describe('A peer that is killed', () => {
     for (let n = 0; n < 20; n += 1)
       expect(await callOf(caller, MATH, 'any', 'child', { timeoutMs: 500 })).toBe('other');
   });
-
-  it('cancels the handlers of the calls it made', async () => {
-    const open: InboundCall[] = [];
-    const callee = await mesh.serve('math', {
-      calls: { wait: (_: unknown, call: InboundCall) => void open.push(call) },
-    });
-    const registry = new StaticRegistry(callee.record);
-    const caller = mesh.node({ registry });
-    const failing = failureOf(callOf(caller, MATH, 'wait'));
-    await eventually('the handler runs', () => open.length === 1);
-    caller['directories'].of('math').known[0]?.['session']?.destroy();
-    await failing;
-    await eventually('it is cancelled', () => open[0]?.signal.aborted);
-    expect(String(open[0]?.signal.reason)).toContain('the caller is gone');
-  });
 });
 
 describe('A peer that freezes', () => {
@@ -114,17 +108,28 @@ describe('A peer that freezes', () => {
 });
 
 describe('A peer that does not read', () => {
+  const big = 'x'.repeat(1024 * 1024);
+  let links: TestMesh;
+  beforeEach(() => {
+    links = new TestMesh({ logger: QUIET });
+  });
+  afterEach(() => links.close());
+
+  /** A caller whose calls are answered until the link to `math` stalls. */
+  async function callerOf(limits: MeshTestOptions['limits']): Promise<MeshNode> {
+    await links.service('math', { any: (data: unknown) => data });
+    const caller = links.node({ service: 'caller', limits });
+    expect(await callOf(caller, MATH, 'any', 1)).toBe(1);
+    links.oneWay('caller', 'math').slow(0);
+    return caller;
+  }
+
   it('holds what waits for it below limits.maxPendingBytes: further calls fail here, not sent', async () => {
-    const peer = await child('deaf');
-    const caller = mesh.node({
-      registry: new StaticRegistry(peer.record),
-      limits: { maxPendingBytes: 4 * 1024 * 1024 },
-    });
-    const big = 'x'.repeat(1024 * 1024);
+    const caller = await callerOf({ maxPendingBytes: 4 * 1024 * 1024 });
     const failing: Promise<{ code: string; delivery: string }>[] = [];
     for (let n = 0; n < 12; n += 1) {
       failing.push(failureOf(callOf(caller, MATH, 'any', big, { timeoutMs: 300 })));
-      await pause(5); // A turn for each.
+      await nextTurn(); // So that each is written as soon as it can be.
     }
     const errors = await Promise.all(failing);
     expect(errors.at(-1)).toMatchObject({ code: 'RESOURCE_EXHAUSTED', delivery: 'not-sent' });
@@ -132,15 +137,9 @@ describe('A peer that does not read', () => {
   });
 
   it('cannot keep this side from closing', async () => {
-    const peer = await child('deaf');
-    const caller = mesh.node({
-      registry: new StaticRegistry(peer.record),
-      limits: { maxPendingBytes: 1024 * 1024 },
-    });
-    const failing = Array.from({ length: 3 }, () =>
-      failureOf(callOf(caller, MATH, 'any', 'x'.repeat(1024 * 1024))),
-    );
-    await pause(50); // So that more than the limit waits.
+    const caller = await callerOf({ maxPendingBytes: 1024 * 1024 });
+    const failing = Array.from({ length: 3 }, () => failureOf(callOf(caller, MATH, 'any', big)));
+    await nextTurn();
     await within(caller.close(), 4_000, 'close()');
     await Promise.all(failing);
   });
@@ -203,25 +202,18 @@ describe('A peer that comes back', () => {
 });
 
 describe('A peer that the registry loses', () => {
-  it('goes on being called while its connection lives', async () => {
-    const callee = await mesh.serve('math', DOUBLE);
-    const registry = new StaticRegistry(callee.record);
-    const caller = mesh.node({ registry });
+  it('goes on being called while its connection lives, and is forgotten after that', async () => {
+    const lost = new TestMesh({ logger: QUIET });
+    const callee = await lost.service('math', DOUBLE.calls);
+    const caller = lost.node({ service: 'caller' });
     await callOf(caller, MATH, 'double', 1);
-    registry.set();
+    await lost.hide('math');
+    await eventually('it is not listed', async () => (await caller.discover('math')).length === 0);
     expect(await callOf(caller, MATH, 'double', 2)).toBe(4);
-    expect(await caller.discover('math')).toEqual([]);
-  });
-
-  it('is forgotten once its connection has ended too', async () => {
-    const callee = await mesh.serve('math', DOUBLE);
-    const registry = new StaticRegistry(callee.record);
-    const caller = mesh.node({ registry });
-    await callOf(caller, MATH, 'double', 1);
-    registry.set();
     await callee.close();
     const error = await failureOf(callOf(caller, MATH, 'double', 2, { timeoutMs: 100 }));
     expect(error.rawMessage).toContain("no node of service 'math' is listed");
+    await lost.close();
   });
 });
 
