@@ -12,11 +12,14 @@ import { meshLogger } from './mesh.logger.js';
 import { MeshRecord } from './mesh.record-builder.js';
 import { NodeHolder } from './node-holder.js';
 import { asRoute } from './route.js';
+import { checkedSerialization, type ClientSerialization } from './serialization.js';
 
 export interface ClientBinding {
   readonly holder: NodeHolder;
   readonly target: Target | undefined;
   readonly call: BoundCallOptions;
+  /** How its packets are written and read; `undefined` for those of the mesh itself. */
+  readonly serialization?: ClientSerialization | undefined;
 }
 
 /** A packet as the hooks of the client left it. */
@@ -34,11 +37,12 @@ export interface Outbound {
 
 /** The binding of a client that is made by hand: a node of its own. Throws one `MeshError` that lists every fault. */
 export function ownBinding(options: MeshClientOptions): ClientBinding {
-  const { to, ...nodeOptions } = options;
+  const { to, serializer, deserializer, ...nodeOptions } = options;
+  const serialization = checkedSerialization<ClientSerialization>({ serializer, deserializer });
   const withLogger = { logger: meshLogger(), ...nodeOptions };
   resolveOptions(withLogger);
   const target = to === undefined ? undefined : serviceTarget(to);
-  return { holder: new NodeHolder(true, () => new MeshNode(withLogger)), target, call: {} };
+  return { holder: new NodeHolder(true, () => new MeshNode(withLogger)), target, call: {}, serialization };
 }
 
 /** The service that is meant. Throws when it can be none. */

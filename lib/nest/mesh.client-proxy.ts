@@ -7,7 +7,7 @@ import type { MeshNode } from '../node/mesh-node.js';
 import type { OutboundEvent, PublishReceipt } from '../node/outbound-events.js';
 import type { PeerStatus } from '../node/peer-status.js';
 import type { ServiceTarget, Target } from '../node/target.js';
-import type { CallingStream, StreamInput } from '../transport/calling-stream.js';
+import type { StreamInput } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
 import type {
   AnyContract,
@@ -45,13 +45,14 @@ import {
   type DispatchedPacket,
   type Outbound,
 } from './client-binding.js';
+import { deserializedStream, publishSerialized, serializedPacket } from './client-serialization.js';
 import type { MeshChannelOptions, MeshClientOptions } from './client-options.js';
 import { MeshChannel } from './mesh.channel.js';
-import type { MeshRecord } from './mesh.record-builder.js';
+import { MeshRecord } from './mesh.record-builder.js';
 import { checkListener, concerns, listenTo, type MeshEvents, type MeshStatus } from './mesh.status.js';
 import { NodeHolder } from './node-holder.js';
 import { publishCall } from './publish-call.js';
-import { publishStream, StreamAnswer, streamInputOf } from './streaming.js';
+import { publishStream, StreamAnswer, streamInputOf, type StreamCall } from './streaming.js';
 
 declare const CONTRACT: unique symbol;
 type Callback = (packet: WritePacket) => void;
@@ -76,8 +77,9 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
   constructor(options: MeshClientOptions) {
     super();
     this.binding = options instanceof BoundClient ? options.binding : ownBinding(options);
-    this.initializeSerializer({});
-    this.initializeDeserializer({});
+    const { serializer, deserializer } = this.binding.serialization ?? {};
+    this.initializeSerializer({ ...(serializer && { serializer }) });
+    this.initializeDeserializer({ ...(deserializer && { deserializer }) });
   }
 
   /** A client over a node that somebody else closes. */
@@ -227,7 +229,7 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
     if (isNil(pattern) || isNil(data)) throw new InvalidMessageException();
     const { target, holder } = this.binding;
     if (target === undefined || !('service' in target)) throw unbound('broadcast');
-    return holder.node.broadcast(target.service, this.event(this.createPacket(pattern, data)));
+    return holder.node.broadcast(target.service, this.event(await this.written(pattern, data)));
   }
 
   /** The seam of Nest's `ClientProxy`: makes a call. */
@@ -277,19 +279,29 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
   // --- the seam of ClientProxy
 
   private publishCall(packet: ReadPacket, callback: Callback): () => void {
+    const { serialization } = this.binding;
+    if (serialization === undefined) return this.publishPlain(packet, callback);
+    // What is read of a call stream has passed the deserializer already.
+    const publish = (given: ReadPacket, read: Callback): (() => void) =>
+      this.publishPlain(given, streamInputOf(dataOf(given)) === undefined ? read : callback);
+    return publishSerialized(serialization, this.assignPacketId(packet), publish, callback);
+  }
+
+  private publishPlain(packet: ReadPacket, callback: Callback): () => void {
     const outbound = this.outbound(packet);
     const { holder, call } = this.binding;
-    const values = streamInputOf(outbound.event.data);
-    if (values !== undefined) {
-      const open = () => this.openCall(outbound.target, outbound.event, { values });
-      return publishStream(open, callback, call.signal);
-    }
+    if (streamInputOf(outbound.event.data) !== undefined)
+      return publishStream(() => this.openCall(outbound), callback, call.signal);
     return publishCall(holder.node, outbound, callback, call.signal, (error) => this.logger.error(error));
   }
 
   protected override async dispatchEvent<T>(packet: ReadPacket): Promise<T> {
     const target = eventTargetOf(this.binding, packet);
-    await this.binding.holder.node.emit(target, this.event(packet));
+    const { serialization, holder } = this.binding;
+    await holder.node.emit(
+      target,
+      this.event(serialization === undefined ? packet : await serializedPacket(serialization, packet)),
+    );
     return undefined as T;
   }
 
@@ -297,7 +309,7 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
     if (isNil(pattern) || isNil(data)) throw new InvalidMessageException();
     const { target, holder } = this.binding;
     if (target !== undefined) throw boundToOne(target);
-    return holder.node.publish(this.event(this.createPacket(pattern, data)));
+    return holder.node.publish(this.event(await this.written(pattern, data)));
   }
 
   protected override createPacket<TInput>(pattern: unknown, data: TInput): ReadPacket {
@@ -318,19 +330,19 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
 
   private answer<T>(pattern: unknown, data: unknown): AsyncIterator<T, undefined> {
     if (isNil(pattern) || isNil(data)) throw new InvalidMessageException();
-    const { target, event } = this.outbound(this.createPacket(pattern, data));
-    const values = streamInputOf(event.data);
-    const input = values === undefined ? { data: event.data } : { values };
+    const { serialization } = this.binding;
+    const packet = this.createPacket(pattern, data);
+    const outbound = this.outbound(packet);
+    const open = async (): Promise<StreamCall> => {
+      if (serialization === undefined) return this.openCall(outbound);
+      return this.openCall(this.outbound(await serializedPacket(serialization, this.assignPacketId(packet))));
+    };
     // A peer that knows no call streams still answers by packets.
     const byPackets =
-      values === undefined
+      streamInputOf(outbound.event.data) === undefined
         ? (): AnswerIterator<unknown> => new AnswerIterator(this.untyped.send(pattern, data))
         : undefined;
-    const answer = new StreamAnswer(
-      () => this.openCall(target, event, input),
-      byPackets,
-      this.binding.call.signal,
-    );
+    const answer = new StreamAnswer(open, byPackets, this.binding.call.signal);
     return {
       next: async () => {
         try {
@@ -346,9 +358,18 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
     };
   }
 
-  private openCall(target: Target, event: OutboundEvent, input: StreamInput): Promise<CallingStream> {
-    const { holder, call } = this.binding;
-    return holder.node.openCall(target, { ...event, input, signal: call.signal });
+  private async openCall({ target, event }: Outbound): Promise<StreamCall> {
+    const { holder, call, serialization } = this.binding;
+    const values = streamInputOf(event.data);
+    const input: StreamInput = values === undefined ? { data: event.data } : { values };
+    const stream = await holder.node.openCall(target, { ...event, input, signal: call.signal });
+    return serialization === undefined ? stream : deserializedStream(serialization, stream);
+  }
+
+  private written(pattern: unknown, data: unknown): ReadPacket | Promise<ReadPacket> {
+    const { serialization } = this.binding;
+    const packet = this.createPacket(pattern, data);
+    return serialization === undefined ? packet : serializedPacket(serialization, packet);
   }
 
   private get untyped(): MeshClientProxy {
@@ -379,6 +400,10 @@ class BoundClient {
 
 function bound(binding: Binding): MeshClientProxy {
   return new MeshClientProxy(new BoundClient(binding) as unknown as MeshClientOptions);
+}
+
+function dataOf({ data }: ReadPacket): unknown {
+  return MeshRecord.is(data) ? data.data : data;
 }
 
 function isNil(value: unknown): value is null | undefined {

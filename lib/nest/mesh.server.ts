@@ -30,14 +30,23 @@ import { guard, isPromiseLike } from './foreign.js';
 import { HandlerClaims, type HandlerNames } from './handler-claims.js';
 import { MessageRoutes } from './message-routes.js';
 import { reply, replyFailure } from './replies.js';
+import { checkedSerialization, type ServerSerialization } from './serialization.js';
+import { ServerSerializing } from './server-serialization.js';
 import { asRoute } from './route.js';
 import { ServedEvents } from './served-events.js';
 
 const doNothing = (): void => undefined;
 
+function nodeOf({ serializer: _, deserializer: __, ...options }: MeshServerOptions): MeshNode {
+  return new MeshNode({ logger: meshLogger(), ...options });
+}
+
 function channelWords(name: string | undefined): string {
   return name === undefined ? 'the default channel' : `the channel "${name}"`;
 }
+
+/** The options of a server: those of its node, and how its packets are read and written. */
+export interface MeshServerOptions extends MeshOptions, ServerSerialization {}
 
 /**
  * `app.connectMicroservice({ strategy: new MeshServer({ service: 'orders' }) })`, or `app.get(MeshServer)` with `MeshModule`.
@@ -57,25 +66,31 @@ export class MeshServer
   private readonly channels = new Map<string | undefined, MessageHandler>();
   private readonly claims = new HandlerClaims();
   private readonly listening: (() => void)[] = [];
+  private readonly serializing: ServerSerializing | undefined;
   private hooked = false;
   /** Resolves when the application is ready; `undefined` when it is, or when nobody tells, as without `MeshModule`. */
   private gate: Promise<void> | undefined;
 
-  /** `names` is what `MeshModule` gives, so that errors can name handlers. */
+  /** `names` is what `MeshModule` gives, so that errors can name handlers, and `serialization` comes beside a node. */
   constructor(
-    options: MeshOptions | MeshNode,
+    options: MeshServerOptions | MeshNode,
     private readonly names?: HandlerNames,
+    serialization: ServerSerialization = options instanceof MeshNode ? {} : options,
   ) {
     super();
     this.ownsNode = !(options instanceof MeshNode);
-    this.node = options instanceof MeshNode ? options : new MeshNode({ logger: meshLogger(), ...options });
+    this.node = options instanceof MeshNode ? options : nodeOf(options);
+    const codecs = checkedSerialization(serialization);
+    if (codecs !== undefined)
+      this.serializing = new ServerSerializing(codecs, this.node.service, this.logger);
     this.served = new ServedEvents(this.node, this.logger, (context, step) =>
       this.runWithProcessingHooks(context, step),
     );
     this.node.setHandlers(this);
     this.node.registry.onStatus((status) => this._status$.next(statusOf(status)));
-    this.initializeSerializer({});
-    this.initializeDeserializer({});
+    const { serializer, deserializer } = serialization;
+    this.initializeSerializer({ ...(serializer && { serializer }) });
+    this.initializeDeserializer({ ...(deserializer && { deserializer }) });
   }
 
   /** The id under which this instance is found in the registry. */
@@ -190,6 +205,12 @@ export class MeshServer
   }
 
   onRequest(call: InboundCall, origin: Origin): void {
+    const { serializing } = this;
+    if (serializing === undefined) this.dispatch(call, origin);
+    else serializing.request(call, origin.peer, () => this.dispatch(call, origin));
+  }
+
+  private dispatch(call: InboundCall, origin: Origin): void {
     const route = this.routeOf(call.pattern);
     const served = this.requests.get(route);
     if (served === undefined) {
@@ -205,6 +226,16 @@ export class MeshServer
   }
 
   onEvent(event: InboundEvent, origin: Origin): void {
+    const { serializing } = this;
+    if (serializing === undefined) {
+      this.dispatchEvent(event, origin);
+      return;
+    }
+    const failed = (): void => void (this.node.eventCounts.failed += 1);
+    serializing.event(event, origin.peer, (read) => this.dispatchEvent(read, origin), failed);
+  }
+
+  private dispatchEvent(event: InboundEvent, origin: Origin): void {
     const route = this.routeOf(event.pattern);
     const handlers = this.events.matching(route, this.requestHandlers);
     this.served.serve(event, origin, route, handlers);

@@ -6,8 +6,10 @@ import type { CallingStream } from '../transport/calling-stream.js';
 import { AnswerIterator } from './answer-iterator.js';
 import { abortError } from './call-options.js';
 
+/** What is used of a call on a stream of its own. */
+export type StreamCall = Pick<CallingStream, 'next' | 'cancel' | 'fail'>;
 /** Begins the call. */
-export type OpenCall = () => Promise<CallingStream>;
+export type OpenCall = () => Promise<StreamCall>;
 
 /** The values of an Observable, an AsyncIterable or a Readable that is given in the place of data; `undefined` for data. */
 export function streamInputOf(data: unknown): AsyncIterable<unknown> | undefined {
@@ -49,7 +51,7 @@ export function publishStream(
 /** The values of an answer at the pace of the reader. Begins the call when the first value is asked for. */
 export class StreamAnswer implements AsyncIterator<unknown, undefined> {
   private opening: Promise<AsyncIterator<unknown, undefined>> | undefined;
-  private call: CallingStream | undefined;
+  private call: StreamCall | undefined;
   private over = false;
 
   constructor(

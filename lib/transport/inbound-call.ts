@@ -25,9 +25,9 @@ export interface ReplyCarrier {
 /** Exactly one terminal packet leaves for each call that is not cancelled; after it every method does nothing. */
 export class InboundCall {
   readonly id: PacketId;
-  readonly pattern: unknown;
-  readonly data: unknown;
-  readonly metadata: Metadata | undefined;
+  pattern: unknown;
+  data: unknown;
+  metadata: Metadata | undefined;
   /** The caller's remaining budget when the call came in, in ms; `undefined` without one. */
   readonly timeoutMs: number | undefined;
   private readonly receivedAt: number;
@@ -41,7 +41,7 @@ export class InboundCall {
 
   constructor(
     packet: RequestPacket,
-    private readonly carrier: ReplyCarrier,
+    private carrier: ReplyCarrier,
   ) {
     this.id = packet.id;
     this.pattern = packet.pattern;
@@ -54,6 +54,28 @@ export class InboundCall {
   /** True until it is answered or cancelled. */
   get open(): boolean {
     return this.state === 'open';
+  }
+
+  /** True when its caller no longer wants the answer, or is gone. */
+  get cancelled(): boolean {
+    return this.state === 'cancelled';
+  }
+
+  /** What a deserializer has made of the request. */
+  read(request: { pattern: unknown; data: unknown; metadata: Metadata | undefined }): void {
+    this.pattern = request.pattern;
+    this.data = request.data;
+    this.metadata = request.metadata;
+  }
+
+  /** Has the answer pass through something of the handler's side. */
+  sendThrough(wrap: (carrier: ReplyCarrier) => ReplyCarrier): void {
+    this.carrier = wrap(this.carrier);
+  }
+
+  /** Its answer has ended otherwise: the handler is cancelled. */
+  stop(reason: MeshError): void {
+    if (this.open) this.abort('answered', reason);
   }
 
   /**
