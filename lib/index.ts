@@ -5,7 +5,8 @@ export {
   type MeshModuleAsyncOptions,
   type MeshOptionsFactory,
 } from './nest/mesh.module.js';
-export { MeshServer } from './nest/mesh.server.js';
+export { MeshServer, type MeshServerOptions } from './nest/mesh.server.js';
+export type { ClientSerialization, ServerSerialization } from './nest/serialization.js';
 export { MeshClientProxy } from './nest/mesh.client-proxy.js';
 export type { MeshChannelOptions, MeshClientOptions } from './nest/client-options.js';
 export type {

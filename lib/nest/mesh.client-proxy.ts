@@ -52,6 +52,7 @@ import { MeshRecord } from './mesh.record-builder.js';
 import { checkListener, concerns, listenTo, type MeshEvents, type MeshStatus } from './mesh.status.js';
 import { NodeHolder } from './node-holder.js';
 import { publishCall } from './publish-call.js';
+import { checkedSerialization, type ClientSerialization } from './serialization.js';
 import { publishStream, StreamAnswer, streamInputOf, type StreamCall } from './streaming.js';
 
 declare const CONTRACT: unique symbol;
@@ -85,6 +86,12 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
   /** A client over a node that somebody else closes. */
   static over(node: MeshNode, target?: Target, call: BoundCallOptions = {}): MeshClientProxy {
     return bound({ holder: new NodeHolder(false, () => node), target, call });
+  }
+
+  /** The client with other serializers. Throws a `MeshError` for what can be none. */
+  static serializing(client: MeshClientProxy, given: ClientSerialization): MeshClientProxy {
+    const serialization = checkedSerialization(given);
+    return serialization === undefined ? client : client.derive({ serialization });
   }
 
   // --- where calls go, and how

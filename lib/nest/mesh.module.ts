@@ -15,22 +15,22 @@ import {
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { MeshNode } from '../node/mesh-node.js';
-import type { MeshOptions } from '../node/mesh-options.js';
 import type { Metadata } from '../protocol/packet.js';
 import { handlerNames } from './handler-names.js';
 import { MeshClientProxy } from './mesh.client-proxy.js';
 import { meshLogger } from './mesh.logger.js';
-import { MeshServer } from './mesh.server.js';
+import { MeshServer, type MeshServerOptions } from './mesh.server.js';
+import { nodeOptionsOf, type ClientSerialization } from './serialization.js';
 import { getMeshClientToken, MESH_OPTIONS } from './mesh.tokens.js';
 
 /** A class that makes the options: for `useClass` and `useExisting`. */
 export interface MeshOptionsFactory {
-  createMeshOptions(): MeshOptions | Promise<MeshOptions>;
+  createMeshOptions(): MeshServerOptions | Promise<MeshServerOptions>;
 }
 
 /** The options of `MeshModule.forRootAsync`: exactly one of `useFactory`, `useClass`, `useExisting`. */
 export interface MeshModuleAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
-  readonly useFactory?: (...deps: never[]) => MeshOptions | Promise<MeshOptions>;
+  readonly useFactory?: (...deps: never[]) => MeshServerOptions | Promise<MeshServerOptions>;
   readonly inject?: (InjectionToken | OptionalFactoryDependency)[];
   readonly useClass?: Type<MeshOptionsFactory>;
   readonly useExisting?: InjectionToken<MeshOptionsFactory>;
@@ -38,7 +38,7 @@ export interface MeshModuleAsyncOptions extends Pick<ModuleMetadata, 'imports'> 
 }
 
 /** A client bound to a service. */
-export interface MeshFeature {
+export interface MeshFeature extends ClientSerialization {
   readonly service: string;
   /** The name for `@InjectMeshClient`. @default the service */
   readonly name?: string | undefined;
@@ -83,7 +83,7 @@ class MeshLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown
 @Module({})
 export class MeshModule {
   /** Once, in the root module. The node is global: `MeshServer` and the unbound `MeshClientProxy` can be injected anywhere. */
-  static forRoot(options: MeshOptions): DynamicModule {
+  static forRoot(options: MeshServerOptions): DynamicModule {
     return rootModule({ provide: MESH_OPTIONS, useValue: options }, []);
   }
 
@@ -102,11 +102,17 @@ export class MeshModule {
         name = service,
         timeoutMs,
         metadata,
+        serializer,
+        deserializer,
       } = typeof feature === 'string' ? { service: feature } : feature;
       return {
         provide: getMeshClientToken(name),
         inject: [MeshClientProxy],
-        useFactory: (client: MeshClientProxy) => client.to(service).with({ timeoutMs, metadata }),
+        useFactory: (client: MeshClientProxy) =>
+          MeshClientProxy.serializing(client.to(service).with({ timeoutMs, metadata }), {
+            serializer,
+            deserializer,
+          }),
       };
     });
     return { module: MeshModule, providers, exports: providers };
@@ -120,12 +126,14 @@ function rootModule(options: Provider, extra: Provider[]): DynamicModule {
     {
       provide: MeshNode,
       inject: [MESH_OPTIONS],
-      useFactory: (given: MeshOptions) => new MeshNode({ logger: meshLogger(), ...given }),
+      useFactory: (given: MeshServerOptions) =>
+        new MeshNode({ logger: meshLogger(), ...nodeOptionsOf(given) }),
     },
     {
       provide: MeshServer,
-      inject: [MeshNode, ModulesContainer],
-      useFactory: (node: MeshNode, modules: ModulesContainer) => new MeshServer(node, handlerNames(modules)),
+      inject: [MeshNode, ModulesContainer, MESH_OPTIONS],
+      useFactory: (node: MeshNode, modules: ModulesContainer, given: MeshServerOptions) =>
+        new MeshServer(node, handlerNames(modules), given),
     },
     {
       provide: MeshClientProxy,
@@ -147,7 +155,7 @@ function optionsProvider({
   inject = [],
   useClass,
   useExisting,
-}: MeshModuleAsyncOptions): FactoryProvider<MeshOptions> {
+}: MeshModuleAsyncOptions): FactoryProvider<MeshServerOptions> {
   if (useFactory !== undefined)
     return { provide: MESH_OPTIONS, inject, useFactory: useFactory as FactoryProvider['useFactory'] };
   const factory = useExisting ?? useClass;

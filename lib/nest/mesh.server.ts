@@ -30,16 +30,12 @@ import { guard, isPromiseLike } from './foreign.js';
 import { HandlerClaims, type HandlerNames } from './handler-claims.js';
 import { MessageRoutes } from './message-routes.js';
 import { reply, replyFailure } from './replies.js';
-import { checkedSerialization, type ServerSerialization } from './serialization.js';
+import { checkedSerialization, nodeOptionsOf, type ServerSerialization } from './serialization.js';
 import { ServerSerializing } from './server-serialization.js';
 import { asRoute } from './route.js';
 import { ServedEvents } from './served-events.js';
 
 const doNothing = (): void => undefined;
-
-function nodeOf({ serializer: _, deserializer: __, ...options }: MeshServerOptions): MeshNode {
-  return new MeshNode({ logger: meshLogger(), ...options });
-}
 
 function channelWords(name: string | undefined): string {
   return name === undefined ? 'the default channel' : `the channel "${name}"`;
@@ -79,7 +75,10 @@ export class MeshServer
   ) {
     super();
     this.ownsNode = !(options instanceof MeshNode);
-    this.node = options instanceof MeshNode ? options : nodeOf(options);
+    this.node =
+      options instanceof MeshNode
+        ? options
+        : new MeshNode({ logger: meshLogger(), ...nodeOptionsOf(options) });
     const codecs = checkedSerialization(serialization);
     if (codecs !== undefined)
       this.serializing = new ServerSerializing(codecs, this.node.service, this.logger);

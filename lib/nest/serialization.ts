@@ -5,6 +5,7 @@ import type {
   ProducerDeserializer,
   ProducerSerializer,
 } from '@nestjs/microservices';
+import type { MeshOptions } from '../node/mesh-options.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { isRecord } from '../protocol/handler-error.js';
 
@@ -24,8 +25,15 @@ export interface ClientSerialization {
   readonly deserializer?: ProducerDeserializer | undefined;
 }
 
-/** The names of both in options. */
-export const SERIALIZATION_NAMES = ['serializer', 'deserializer'] as const;
+/** The options without them: those of a node. */
+export function nodeOptionsOf(
+  options: MeshOptions & { serializer?: unknown; deserializer?: unknown },
+): MeshOptions {
+  const own = { ...options };
+  delete own.serializer;
+  delete own.deserializer;
+  return own;
+}
 
 /** What of a request or an event travels. */
 export interface PlainRequest {

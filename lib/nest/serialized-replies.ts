@@ -52,8 +52,11 @@ export class SerializedReplies implements ReplyCarrier {
     else void this.tail.then(() => this.inner.settle(call));
   }
 
-  private serialize({ errorId: _, ...packet }: ResponsePacket): unknown {
-    return this.serializer.serialize(packet as never);
+  private serialize(packet: ResponsePacket): unknown {
+    const shown = { ...packet };
+    // Not one of Nest's words: it travels beside what is made of them.
+    delete shown.errorId;
+    return this.serializer.serialize(shown as never);
   }
 
   private queue(packet: ResponsePacket, serialize: () => unknown): void {

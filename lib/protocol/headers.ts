@@ -46,6 +46,7 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
 /** Left out of metadata: what HTTP itself needs. */
 const HTTP_HEADERS: ReadonlySet<string> = new Set([
   'host',
+  'date',
   'content-type',
   'content-length',
   'te',

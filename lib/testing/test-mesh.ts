@@ -1,6 +1,7 @@
 /** A whole mesh in one process: nodes, a registry and a network without Redis, ports or mocks, and with faults on demand. */
 import { meshLogger } from '../nest/mesh.logger.js';
 import { MeshClientProxy } from '../nest/mesh.client-proxy.js';
+import { nodeOptionsOf } from '../nest/serialization.js';
 import { MESH_OPTIONS } from '../nest/mesh.tokens.js';
 import { MeshNode } from '../node/mesh-node.js';
 import type { MeshOptions } from '../node/mesh-options.js';
@@ -191,7 +192,13 @@ export class TestMesh {
     if (this.closing !== undefined) {
       throw new MeshError('FAILED_PRECONDITION', 'the test mesh was closed: make a new TestMesh');
     }
-    const options = { ...TEST_DEFAULTS, logger: meshLogger(), ...given, ...this.options, ...overriding };
+    const options = {
+      ...TEST_DEFAULTS,
+      logger: meshLogger(),
+      ...nodeOptionsOf(given),
+      ...this.options,
+      ...overriding,
+    };
     const { name, host } = this.place(options.service);
     const resolved = resolveOptions({
       ...options,

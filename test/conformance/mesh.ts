@@ -13,7 +13,7 @@ export function meshTransport(common: () => MeshCommon = () => ({})): {
 } {
   const homes = new WeakMap<object, MeshOptions>();
   return {
-    makeServer({ like, maxMessageBytes, drainTimeoutMs, incompleteMessageTimeoutMs, port }) {
+    makeServer({ like, maxMessageBytes, drainTimeoutMs, incompleteMessageTimeoutMs, port, codecs }) {
       const home = (like && homes.get(like)) ?? {
         registry: `memory:${randomUUID()}`,
         service: `service-${randomUUID()}`,
@@ -21,6 +21,7 @@ export function meshTransport(common: () => MeshCommon = () => ({})): {
       };
       const server = new MeshServer({
         ...home,
+        ...codecs,
         port,
         drainTimeoutMs,
         limits: {

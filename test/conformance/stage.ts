@@ -2,7 +2,7 @@
 import type { INestApplication, INestMicroservice, ModuleMetadata, Type } from '@nestjs/common';
 import { ServerTCP, type ClientProxy } from '@nestjs/microservices';
 import { Test, type TestingModule } from '@nestjs/testing';
-import type { MeshServer } from '../../lib/index.js';
+import type { MeshServer, ServerSerialization } from '../../lib/index.js';
 import { LogBook } from '../nest/nest-fixture.js';
 import type { Kind } from './row.js';
 
@@ -18,6 +18,8 @@ export interface ServerSettings {
   readonly drainTimeoutMs?: number;
   /** How long a message that has begun may stand still, in ms. */
   readonly incompleteMessageTimeoutMs?: number;
+  /** Its serializer and deserializer. */
+  readonly codecs?: ServerSerialization;
   /** A port to listen on. @default a free one */
   readonly port?: number;
 }

@@ -12,6 +12,7 @@ export function tcpServer(settings: ServerSettings): ServerTCP {
   const server = new ServerTCP({
     host: HOST,
     port: like === undefined ? port : portOf(like),
+    ...codecsOf(settings),
     ...(maxMessageBytes === undefined ? {} : { maxBufferSize: maxMessageBytes }),
     ...(incompleteMessageTimeoutMs === undefined
       ? {}
@@ -20,6 +21,10 @@ export function tcpServer(settings: ServerSettings): ServerTCP {
   // The port is gone with the server, and rows go on calling it.
   server.unwrap<Server>().on('listening', () => portOf(server));
   return server;
+}
+
+function codecsOf({ codecs: { serializer, deserializer } = {} }: ServerSettings): object {
+  return { ...(serializer && { serializer }), ...(deserializer && { deserializer }) };
 }
 
 export function clientOfTcp(server: AnyServer): ClientRecipe {

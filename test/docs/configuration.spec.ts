@@ -16,6 +16,7 @@ const DOC = read('docs', 'configuration.md');
 /** The interfaces of options, and the file where each is. */
 const INTERFACES = {
   MeshOptions: 'lib/node/mesh-options.ts',
+  MeshServerOptions: 'lib/nest/mesh.server.ts',
   MeshTlsOptions: 'lib/transport/tls-options.ts',
   MeshClientOptions: 'lib/nest/client-options.ts',
   MeshFeature: 'lib/nest/mesh.module.ts',
@@ -95,7 +96,9 @@ function declared(): Record<InterfaceName, { own: string[]; comments: Map<string
     NAMES.map((name) => {
       const found = properties(typeOf(name));
       const own = found.map(([property]) => property);
-      const left = name === 'MeshClientOptions' ? own.filter((property) => !inherited.has(property)) : own;
+      const left = ['MeshClientOptions', 'MeshServerOptions'].includes(name)
+        ? own.filter((property) => !inherited.has(property))
+        : own;
       return [name, { own: left, comments: new Map(found) }];
     }),
   ) as Record<InterfaceName, { own: string[]; comments: Map<string, string> }>;

@@ -14,11 +14,13 @@ import {
   type ClientsModuleOptionsFactory,
 } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
-import { of } from 'rxjs';
+import { of, type Observable } from 'rxjs';
 import { MeshContext, MeshRecordBuilder } from '../../../lib/index.js';
 import { LogBook } from '../../nest/nest-fixture.js';
-import { answer, got, settled, shown } from '../outcome.js';
+import { answer, answerOrHang, failed, got, hung, shown } from '../outcome.js';
 import type { Section } from '../row.js';
+
+type Packet = Record<string, unknown>;
 
 @Controller()
 class EchoController {
@@ -26,6 +28,12 @@ class EchoController {
   echo(data: unknown): unknown {
     return data;
   }
+  @MessagePattern('count')
+  count(): Observable<number> {
+    return of(1, 2);
+  }
+  @MessagePattern('fence')
+  fence(): void {}
 }
 
 @Controller()
@@ -104,25 +112,65 @@ export const SETUP: Section = {
     },
     {
       id: 'setup.serializer',
-      title: 'The options `serializer` and `deserializer`.',
-      tcp: { says: 'change every packet', sees: got('changed') },
-      mesh: {
-        says: 'are refused, by name',
-        sees: { error: { is: 'MeshError', code: 'INVALID_ARGUMENT', delivery: 'not-sent' } },
-      },
-      why: 'The packets of the mesh are a protocol that other languages speak, too; an option that has no effect would be worse than none.',
+      title: 'The `serializer` and the `deserializer` of a client change what is sent, and what comes back.',
+      both: [got('answer: hello sent'), got('answer: 1', 'answer: 2')],
       async observe(stage) {
         const { server } = await stage.serve(EchoController);
         const { customClass, options } = stage.recipe(server);
         const serializer = {
-          serialize: (packet: object): object => ({ ...packet, data: 'changed' }),
+          serialize: (packet: Packet) => ({
+            ...packet,
+            data: typeof packet['data'] === 'string' ? `${packet['data']} sent` : packet['data'],
+          }),
         };
-        return settled(
-          (async () => {
-            const client = stage.keep(new customClass({ ...options, serializer }));
-            return answer(client, 'echo', 'hello');
-          })(),
-        );
+        const deserializer = {
+          deserialize: async (packet: Packet) =>
+            'response' in packet ? { ...packet, response: `answer: ${String(packet['response'])}` } : packet,
+        };
+        const client = stage.keep(new customClass({ ...options, serializer, deserializer }));
+        return [await answer(client, 'echo', 'hello'), await answer(client, 'count', {})];
+      },
+    },
+    {
+      id: 'setup.server-serializer',
+      title: 'Those of a server change what its handlers get, and what they answer, stream by stream.',
+      both: [got('hello read written'), got('1 written', '2 written')],
+      async observe(stage) {
+        const codecs = {
+          deserializer: {
+            deserialize: async (packet: Packet) =>
+              ({ ...packet, data: `${String(packet['data'])} read` }) as never,
+          },
+          serializer: {
+            serialize: (packet: Packet) =>
+              'response' in packet
+                ? { ...packet, response: `${String(packet['response'])} written` }
+                : packet,
+          },
+        };
+        const { client } = await stage.serve(EchoController, { settings: { codecs: codecs as never } });
+        return [await answer(client, 'echo', 'hello'), await answer(client, 'count', {})];
+      },
+    },
+    {
+      id: 'setup.serializer-throws',
+      title: 'A `serializer` of a server that throws.',
+      tcp: { says: 'the caller is never answered', sees: hung() },
+      mesh: {
+        says: 'the caller gets a `MeshError` (`INTERNAL`), and the log tells more',
+        sees: failed({ is: 'MeshError', code: 'INTERNAL', delivery: 'unknown' }),
+      },
+      why: 'A caller that nobody answers waits for ever, or for its own timeout, and is not told why.',
+      async observe(stage) {
+        const serializer = {
+          serialize: (packet: Packet): Packet => {
+            if (packet['response'] === 'bad') throw new Error('it cannot be written');
+            return packet;
+          },
+        };
+        const codecs = { serializer } as never;
+        const { client } = await stage.serve(EchoController, { settings: { codecs } });
+        return answerOrHang(client, 'echo', 'bad');
       },
     },
     {
