@@ -1,9 +1,18 @@
 /** Serializers and deserializers of Nest on both sides: what they see, their order, and what becomes of what they throw. */
 import { describe, expect, it } from '@jest/globals';
-import { Controller } from '@nestjs/common';
+import { Controller, type ModuleMetadata } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
+import { randomUUID } from 'node:crypto';
 import { from, of, throwError, concat, type Observable } from 'rxjs';
-import { MeshContext, MeshError, MeshRecordBuilder, MeshServer } from '../../lib/index.js';
+import {
+  getMeshClientToken,
+  MeshClientProxy,
+  MeshContext,
+  MeshError,
+  MeshModule,
+  MeshRecordBuilder,
+  MeshServer,
+} from '../../lib/index.js';
 import { until, useBench, valuesOf, type Bench } from './nest-fixture.js';
 
 type Packet = Record<string, unknown>;
@@ -301,5 +310,35 @@ describe('what a serializer or a deserializer throws', () => {
     const { client, logs } = await start(bench, { deserializer: { deserialize: late } }, {});
     client.emit('note', 1);
     await until(() => logs.find('error', 'could not read the event', 'boom').length === 1, 'it is logged');
+  });
+});
+
+describe('MeshModule', () => {
+  const bench = useBench();
+
+  it('gives its own to the server by forRoot, and to a client by forFeature', async () => {
+    const registry = `memory:${randomUUID()}`;
+    const wrap = (): Wrapping => new Wrapping(false);
+    const start = async (metadata: ModuleMetadata) => {
+      const app = bench.keep((await bench.compile(metadata)).createNestApplication());
+      app.connectMicroservice({ strategy: app.get(MeshServer) });
+      await app.startAllMicroservices();
+      return app.init();
+    };
+    const codecs = { serializer: wrap() as never, deserializer: wrap() as never };
+    await start({
+      imports: [MeshModule.forRoot({ service: 'service', registry, ...codecs })],
+      controllers: [EchoController],
+    });
+    const caller = await start({
+      imports: [
+        MeshModule.forRoot({ service: 'caller', registry }),
+        MeshModule.forFeature([{ service: 'service', ...codecs }]),
+      ],
+    });
+    const client = caller.get<MeshClientProxy>(getMeshClientToken('service'));
+    await expect(client.call('echo', 1)).resolves.toEqual({ data: 1, metadata: null });
+    const plain = caller.get(MeshClientProxy).to('service');
+    await expect(plain.call('echo', { w: 1 })).resolves.toEqual({ w: { data: 1, metadata: null } });
   });
 });
