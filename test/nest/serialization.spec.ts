@@ -319,18 +319,18 @@ describe('MeshModule', () => {
   it('gives its own to the server by forRoot, and to a client by forFeature', async () => {
     const registry = `memory:${randomUUID()}`;
     const wrap = (): Wrapping => new Wrapping(false);
-    const start = async (metadata: ModuleMetadata) => {
+    const launch = async (metadata: ModuleMetadata) => {
       const app = bench.keep((await bench.compile(metadata)).createNestApplication());
       app.connectMicroservice({ strategy: app.get(MeshServer) });
       await app.startAllMicroservices();
       return app.init();
     };
     const codecs = { serializer: wrap() as never, deserializer: wrap() as never };
-    await start({
+    await launch({
       imports: [MeshModule.forRoot({ service: 'service', registry, ...codecs })],
       controllers: [EchoController],
     });
-    const caller = await start({
+    const caller = await launch({
       imports: [
         MeshModule.forRoot({ service: 'caller', registry }),
         MeshModule.forFeature([{ service: 'service', ...codecs }]),
