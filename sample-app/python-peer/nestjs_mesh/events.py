@@ -24,7 +24,7 @@ class EventCounts:
     #: Handed to the transport; and of these, those that were acknowledged.
     sent: int = 0
     acknowledged: int = 0
-    #: Meant for a node that could not be reached, or whose acknowledgement did not come.
+    #: Meant for a node that could not be reached, still queued when its channel broke, or not acknowledged.
     lost: int = 0
     #: Meant for nobody: no node of the service, no handler there, or no service that takes them.
     unroutable: int = 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, List, Optional
 
 from h2.errors import ErrorCodes
 
@@ -57,6 +58,8 @@ class PacketChannel(Reader):
         #: Set once no new requests can be sent.
         self.unusable = asyncio.Event()
         self._last_id = 0
+        #: Where in the bytes of the stream the events end that may not have left yet.
+        self._unsent_events: Deque[int] = deque()
         self._outbound: Dict[CallId, OutboundCall] = {}
         self._inbound: Dict[Any, InboundCall] = {}
 
@@ -111,6 +114,10 @@ class PacketChannel(Reader):
             packet["metadata"] = metadata
         failures: List[MeshError] = []
         departure = self._send(None, packet, "the event", failures.append)
+        if departure is None:
+            while self._unsent_events and self._unsent_events[0] <= self.stream.sent_bytes:
+                self._unsent_events.popleft()
+            self._unsent_events.append(self.stream.sent_bytes + self.stream.pending_bytes)
         await (self.stream.drain() if departure is None else departure.over.wait())
         for failure in failures:
             raise failure.at(self.peer.service, self.peer.node_id)
@@ -243,6 +250,12 @@ class PacketChannel(Reader):
         self.unusable.set()
         self._side.close()
         self._session.opening.forget(self)
+        lost = sum(end > self.stream.sent_bytes for end in self._unsent_events)
+        if lost:
+            counts, peer = self._handlers.event_counts, self.peer
+            counts.sent -= lost  # as which they were counted when they were queued
+            counts.lost += lost
+            log.warning("%d event(s) for %s (%s) were lost: the channel closed first", lost, peer.service, peer.address)
         for call in list(self._inbound.values()):
             call.cancel()
         self._fail_calls(error or unavailable(f"the channel to {self.peer.service} was closed", "unknown"))

@@ -43,7 +43,7 @@ class Departure(Reader):
     def on_closed(self, error: Optional[MeshError]) -> None:
         self.over.set()
         if error is not None and error.delivery != "refused":
-            error = MeshError(error.code, error.message, delivery="unknown" if self._stream.sent else "not-sent")
+            error = MeshError(error.code, error.message, delivery="unknown" if self._stream.sent_bytes else "not-sent")
         self._done(error)
 
 

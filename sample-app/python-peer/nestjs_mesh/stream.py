@@ -66,8 +66,8 @@ class Stream:
         self.closed = False
         self.remote_ended = False
         self.ending = False
-        #: True once bytes of messages were handed to HTTP/2.
-        self.sent = False
+        #: How many bytes of messages were handed to HTTP/2.
+        self.sent_bytes = 0
         #: What the other side said after its last message.
         self.trailers: Dict[str, str] = {}
         self._local_ended = False
@@ -172,7 +172,7 @@ class Stream:
         end = self.ending and not self._pending
         if data or end:
             connection.send_data(self.id, data, end_stream=end and not self._own_trailers)
-            self.sent = self.sent or bool(data)
+            self.sent_bytes += len(data)
         if end and self._own_trailers:
             connection.send_headers(self.id, self._own_trailers, end_stream=True)
         self._local_ended = end

@@ -241,6 +241,25 @@ def test_the_packets_of_events_are_as_everybody_writes_them(files: str) -> None:
     run(test())
 
 
+def test_events_that_are_still_queued_when_their_channel_breaks_are_lost(
+    files: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        async with Peer("a", files) as peer, raw_client(peer) as client:
+            client.open_packets(x_mesh_listen="false")
+            await peer.emit("raw", "small", 1)
+            await client.expect(1)
+            client.transport.pause_reading()  # its window of 64 KiB is soon full
+            for _ in range(3):
+                await peer.emit("raw", "note", "x" * 200_000)
+            assert peer.event_counts == EventCounts(sent=4)
+            client.transport.abort()
+            await eventually(lambda: peer.event_counts == EventCounts(sent=1, lost=3))
+            assert "3 event(s) for raw" in caplog.text
+
+    run(test())
+
+
 def test_a_part_1_peer_is_asked_for_no_acknowledgement(redis_server: RedisServer) -> None:
     async def test() -> None:
         options = ["--registry", redis_server.url, "--service", "old"]
