@@ -23,6 +23,7 @@ import {
 } from '../../lib/index.js';
 import { PythonPeer } from '../support/python-peer.js';
 import { RedisServer } from '../support/redis-server.js';
+import { until } from './interop.js';
 
 const MASKED = { status: 'error', message: 'Internal server error' };
 
@@ -139,8 +140,12 @@ describe('errors between Nest and Python', () => {
         const error = await client.call(pattern, { kind }).catch((thrown: unknown) => thrown);
         expect(error).toEqual(MASKED);
         const { errorId } = error as { errorId?: string };
-        expect(python.printed).toContain(
-          `errorId ${errorId}: the handler of ${pattern}, called by caller, failed`,
+        await until(() =>
+          Promise.resolve(
+            python.printed.includes(
+              `errorId ${errorId}: the handler of ${pattern}, called by caller, failed`,
+            ),
+          ),
         );
       }
     },

@@ -75,9 +75,8 @@ describe('events between Nest and Python', () => {
     });
     const masked = await caught('handled', 'inter.one', 'secret');
     expect(masked).toEqual(MASKED);
-    expect(peers[0]?.printed).toContain(
-      `errorId ${(masked as { errorId?: string }).errorId}: the handler of inter.one, called by caller, failed`,
-    );
+    const line = `errorId ${(masked as { errorId?: string }).errorId}: the handler of inter.one, called by caller, failed`;
+    await until(() => Promise.resolve(peers[0]?.printed.includes(line) === true));
     for (const ack of ['received', 'handled'] as const) {
       await expect(caught(ack, 'inter.one.two', 3)).resolves.toMatchObject({
         code: 'UNIMPLEMENTED',
