@@ -37,19 +37,12 @@ interface Failure {
  */
 export async function runEvent(event: HandledEvent, done: () => void, logger: EventLogger): Promise<boolean> {
   const { handlers, data, context, call } = event;
-  const failures: Failure[] = [];
   const signal = call?.signal;
-  const run = async (handle: () => unknown): Promise<void> => {
-    const failure = await runHandler(handle, signal);
-    if (failure !== undefined) failures.push(failure);
-  };
-  if (handlers.length === 1) await run(() => handlers[0]?.(data, context));
-  else {
-    const host: unknown = RequestContextHost.create(context.getPattern(), data, context);
-    await Promise.all(
-      handlers.map((handler) => run(() => Reflect.apply(handler, undefined, [host, data, context]))),
-    );
-  }
+  const only = handlers.length === 1 ? handlers[0] : undefined;
+  const failures =
+    only === undefined
+      ? await runAll(event, signal)
+      : asList(await runHandler(only, [data, context], signal));
   // The failure that came first is the one that the sender is told, which logs it where Nest has not.
   const untold = call === undefined ? failures : failures.slice(1);
   // A filter that throws gives an Error, and Nest logs only what filters are given.
@@ -58,6 +51,28 @@ export async function runEvent(event: HandledEvent, done: () => void, logger: Ev
   if (call !== undefined) acknowledge({ call, peer: context.peer, logger }, failures[0]);
   done();
   return failures.length > 0;
+}
+
+const NO_FAILURES: readonly Failure[] = [];
+
+function asList(failure: Failure | undefined): readonly Failure[] {
+  return failure === undefined ? NO_FAILURES : [failure];
+}
+
+/** The failures, in the order in which they came. */
+async function runAll(
+  { handlers, data, context }: HandledEvent,
+  signal: AbortSignal | undefined,
+): Promise<readonly Failure[]> {
+  const failures: Failure[] = [];
+  const host: unknown = RequestContextHost.create(context.getPattern(), data, context);
+  await Promise.all(
+    handlers.map(async (handler) => {
+      const failure = await runHandler(handler, [host, data, context], signal);
+      if (failure !== undefined) failures.push(failure);
+    }),
+  );
+  return failures;
 }
 
 function acknowledge(answering: Answering, failure: Failure | undefined): void {
@@ -74,11 +89,12 @@ function acknowledge(answering: Answering, failure: Failure | undefined): void {
 
 /** Ends when the handler has, or when the sender no longer wants it to go on. */
 async function runHandler(
-  handle: () => unknown,
+  handler: MessageHandler,
+  args: unknown[],
   signal: AbortSignal | undefined,
 ): Promise<Failure | undefined> {
   try {
-    const result = await handle();
+    const result: unknown = await Reflect.apply(handler, undefined, args);
     if (isObservable(result)) return await exhaust(result, signal);
     return isStream(result) ? await drainStream(result, signal) : undefined;
   } catch (error) {

@@ -8,6 +8,7 @@ import type { Directories } from './directories.js';
 import type { Directory, NodeWish } from './directory.js';
 import type { EventCounts } from './event-counts.js';
 import type { ResolvedOptions } from './mesh-options.js';
+import type { RemoteNode } from './remote-node.js';
 import { placeCall, waitForNode } from './pending.js';
 import type { Subscribers } from './subscribers.js';
 import type { ChannelTarget, Target } from './target.js';
@@ -41,16 +42,29 @@ export interface OutboundEventsDeps {
   readonly counts: EventCounts;
 }
 
+interface DirectoryPlace {
+  readonly directory: Directory;
+  readonly wish: NodeWish;
+}
+
 /** Where one event goes. */
-type Place = ChannelTarget | { readonly directory: Directory; readonly wish: NodeWish };
+type Place = ChannelTarget | DirectoryPlace;
 
 export class OutboundEvents {
   constructor(private readonly deps: OutboundEventsDeps) {}
 
   /** Resolves when the event was handed over or acknowledged; rejects with a `MeshError`, or with what a handler threw. */
   async emit(target: Target, event: OutboundEvent): Promise<void> {
-    if ('channel' in target) await this.deliver(target, event);
-    else await this.deliver({ directory: this.deps.directories.of(target.service), wish: target }, event);
+    const place =
+      'channel' in target ? target : { directory: this.deps.directories.of(target.service), wish: target };
+    if (event.ack !== undefined) await this.deliver(place, event);
+    else {
+      // The usual way: one step, since each promise more would cost as much as the event itself.
+      const picked = 'channel' in place ? undefined : place.directory.pick(place.wish);
+      const channel = 'channel' in place ? place.channel : picked?.channel;
+      if (channel === undefined) await this.deliver(place, event, picked);
+      else this.send(channel, place, event);
+    }
   }
 
   /**
@@ -133,12 +147,13 @@ export class OutboundEvents {
     return receipts;
   }
 
-  /** Resolves with the id of the node that has the event. What becomes of it is counted here and nowhere else. */
-  private async deliver(place: Place, event: OutboundEvent): Promise<string> {
+  /** Resolves with the id of the node that has the event. What becomes of it is counted here and in {@link send}. */
+  private async deliver(place: Place, event: OutboundEvent, picked?: RemoteNode): Promise<string> {
+    if (event.ack === undefined && 'channel' in place) return this.send(place.channel, place, event);
     const { counts } = this.deps;
     try {
-      const nodeId = await (event.ack === undefined
-        ? this.handOver(place, event)
+      const nodeId = await (event.ack === undefined && 'directory' in place
+        ? this.handOver(place, event, picked ?? place.directory.pick(place.wish))
         : this.acknowledged(place, event));
       counts.sent += 1;
       if (event.ack !== undefined) counts.acknowledged += 1;
@@ -149,21 +164,34 @@ export class OutboundEvents {
     }
   }
 
-  private async handOver(place: Place, { pattern, route, data, metadata, timeoutMs, signal }: OutboundEvent) {
-    const send = (channel: PacketChannel): void => channel.event(pattern, route, data, metadata);
-    if ('channel' in place) {
-      send(place.channel);
-      return nodeIdOf(place.channel.peer.nodeId);
+  /** Hands the event over at once. Returns the id of the node, or throws the `MeshError` of an event that cannot be sent. */
+  private send(
+    channel: PacketChannel,
+    place: Place,
+    { pattern, route, data, metadata }: OutboundEvent,
+  ): string {
+    try {
+      channel.event(pattern, route, data, metadata);
+    } catch (error) {
+      this.countFailure(error, place);
+      throw error;
     }
-    const { directory, wish } = place;
-    const picked = directory.pick(wish);
+    this.deps.counts.sent += 1;
+    return nodeIdOf(channel.peer.nodeId);
+  }
+
+  private async handOver(
+    { directory, wish }: DirectoryPlace,
+    { pattern, route, data, metadata, timeoutMs, signal }: OutboundEvent,
+    picked: RemoteNode | undefined,
+  ): Promise<string> {
+    const use = (channel: PacketChannel): void => channel.event(pattern, route, data, metadata);
     // At once, or in its place among what waits: no call that is made after the event may overtake it.
     if (picked?.channel !== undefined) {
-      send(picked.channel);
+      use(picked.channel);
       return picked.id;
     }
-    const wait = { what: route, timeoutMs, use: send, signal };
-    const { node } = await waitForNode(directory, wish, picked, wait);
+    const { node } = await waitForNode(directory, wish, picked, { what: route, timeoutMs, use, signal });
     return node.id;
   }
 
