@@ -1,7 +1,7 @@
 /** Reads the live nodes of one service from its folder; the notices of the file system only make it look sooner. */
-import { watch as watchFolder, type FSWatcher } from 'node:fs';
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { FolderWatch } from './folder-watch.js';
 import { isNodeId, readNodeRecord, type NodeRecord } from './node-record.js';
 import type { Look, StoreLookout } from './record-store.js';
 import type { RegistryClock } from './registry-clock.js';
@@ -22,15 +22,16 @@ export interface FileLookoutDeps {
 
 /** The look-out for the service whose records are in `folder`. */
 export class FileLookout implements StoreLookout {
-  private watcher: FSWatcher | undefined;
+  private readonly notices: FolderWatch;
   private generation: string | undefined;
-  private closed = false;
 
   constructor(
     private readonly service: string,
     private readonly folder: string,
     private readonly deps: FileLookoutDeps,
-  ) {}
+  ) {
+    this.notices = new FolderWatch(folder, deps.changed);
+  }
 
   async look(): Promise<Look> {
     let generation = await this.identify();
@@ -44,15 +45,14 @@ export class FileLookout implements StoreLookout {
   }
 
   close(): void {
-    this.closed = true;
-    this.unwatchFolder();
+    this.notices.close();
   }
 
   private async list(generation: string): Promise<NodeRecord[]> {
-    if (generation !== this.generation) this.unwatchFolder();
+    if (generation !== this.generation) this.notices.stop();
     this.generation = generation;
     // First the notices, then the files: what is written in between is noticed.
-    this.watchFolder();
+    this.notices.start();
     const names = await readdir(this.folder).catch((error: unknown) => {
       if (codeOf(error) === 'ENOENT') return [];
       throw error;
@@ -121,25 +121,6 @@ export class FileLookout implements StoreLookout {
     const file = join(this.folder, name);
     this.deps.warnOnce.warn(`ignoring the file ${file} in the registry: ${fault}`);
     return undefined;
-  }
-
-  private watchFolder(): void {
-    if (this.watcher !== undefined || this.closed) return;
-    try {
-      const watcher = watchFolder(this.folder, (_event, name) => {
-        // A temporary file is nothing yet; the rename that follows is noticed too.
-        if (name === null || !name.startsWith('.')) this.deps.changed();
-      });
-      watcher.on('error', () => this.unwatchFolder());
-      this.watcher = watcher;
-    } catch {
-      // No folder yet, or no more watches to be had from the system: polling finds what changes.
-    }
-  }
-
-  private unwatchFolder(): void {
-    this.watcher?.close();
-    this.watcher = undefined;
   }
 }
 

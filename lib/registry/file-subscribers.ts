@@ -1,7 +1,7 @@
 /** Finds the services of a directory: their folders. Which events they take is in the records. */
-import { watch as watchFolder, type FSWatcher } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { FolderWatch } from './folder-watch.js';
 import type { StoreSubscribers } from './record-store.js';
 import type { RegistryClock } from './registry-clock.js';
 import type { RegistryTimings } from './registry.js';
@@ -19,17 +19,18 @@ export interface FileSubscribersDeps {
 const LEAST_QUIET_MS = 60_000;
 
 export class FileSubscribers implements StoreSubscribers {
-  private watcher: FSWatcher | undefined;
-  private closed = false;
+  private readonly notices: FolderWatch;
 
   constructor(
     private readonly directory: string,
     private readonly deps: FileSubscribersDeps,
-  ) {}
+  ) {
+    this.notices = new FolderWatch(directory, deps.changed);
+  }
 
   /** The services in whose folders something was written of late: every heartbeat does. */
   async look(): Promise<readonly string[]> {
-    this.watchDirectory();
+    this.notices.start();
     const entries = await readdir(this.directory, { withFileTypes: true }).catch((error: unknown) => {
       // Removed under living nodes, who make it again.
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
@@ -47,26 +48,7 @@ export class FileSubscribers implements StoreSubscribers {
   }
 
   close(): void {
-    this.closed = true;
-    this.unwatchDirectory();
-  }
-
-  private watchDirectory(): void {
-    if (this.watcher !== undefined || this.closed) return;
-    try {
-      const watcher = watchFolder(this.directory, (_event, name) => {
-        if (name === null || !name.startsWith('.')) this.deps.changed();
-      });
-      watcher.on('error', () => this.unwatchDirectory());
-      this.watcher = watcher;
-    } catch {
-      // No more watches to be had from the system: polling finds what changes.
-    }
-  }
-
-  private unwatchDirectory(): void {
-    this.watcher?.close();
-    this.watcher = undefined;
+    this.notices.close();
   }
 }
 
