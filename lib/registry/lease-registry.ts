@@ -1,6 +1,6 @@
 /** A registry made of any store of records: heartbeats, look-outs, reconnecting and status are the same for all. */
 import { MeshError } from '../protocol/mesh-error.js';
-import { Lookout, type LookoutOwner } from './lookout.js';
+import { Lookout } from './lookout.js';
 import { faultOfNodeRecord, type NodeRecord } from './node-record.js';
 import type { RecordStore } from './record-store.js';
 import type { RegistryClock } from './registry-clock.js';
@@ -16,6 +16,7 @@ import type {
 } from './registry.js';
 import { checkServiceName } from './service-name.js';
 import { StandingAnnouncement, structuredCloneOfJson } from './standing-announcement.js';
+import type { LookoutOwner } from './standing-look.js';
 import { StatusBoard } from './status-board.js';
 import { SubscriberLookout } from './subscriber-lookout.js';
 
