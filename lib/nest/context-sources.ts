@@ -1,9 +1,11 @@
 /** Where the contexts of calls, events and channels have their answers from; nothing is made before it is asked for. */
 import type { ChannelOpening } from '../node/handlers.js';
 import type { MeshNode } from '../node/mesh-node.js';
+import { HEADER } from '../protocol/headers.js';
+import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata } from '../protocol/packet.js';
 import type { InboundCall } from '../transport/inbound-call.js';
-import type { InboundEvent, Origin } from '../transport/packet-channel.js';
+import type { InboundEvent, Origin, PacketChannel } from '../transport/packet-channel.js';
 import type { Peer } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { MeshClientProxy } from './mesh.client-proxy.js';
@@ -36,9 +38,7 @@ abstract class PacketSource implements ContextSource {
   }
 
   get client(): MeshClientProxy {
-    const { channel, peer } = this.origin;
-    if (channel !== undefined) return MeshClientProxy.over(this.node, { channel });
-    return MeshClientProxy.over(this.node, { service: peer.service, nodeId: peer.nodeId });
+    return clientOf(this.node, this.origin.peer, this.origin.channel);
   }
 }
 
@@ -125,8 +125,18 @@ export class ChannelSource implements ContextSource {
   }
 
   get client(): MeshClientProxy {
-    const { carrier, peer } = this.opening;
-    if (carrier !== undefined) return MeshClientProxy.over(this.node, { channel: carrier });
-    return MeshClientProxy.over(this.node, { service: peer.service, nodeId: peer.nodeId });
+    return clientOf(this.node, this.opening.peer, this.opening.carrier);
   }
+}
+
+/** A client for the caller: over the channel that it has opened, or else by its name. Throws a `MeshError` when it has neither. */
+function clientOf(node: MeshNode, peer: Peer, channel: PacketChannel | undefined): MeshClientProxy {
+  if (channel !== undefined) return MeshClientProxy.over(node, { channel });
+  const { service, nodeId, address } = peer;
+  if (service !== '') return MeshClientProxy.over(node, { service, nodeId });
+  throw new MeshError(
+    'FAILED_PRECONDITION',
+    `the caller at ${address} cannot be called back: it holds no packet channel, as over plain HTTP/2, and its request does not name its service (header ${HEADER.serviceName})`,
+    { delivery: 'not-sent' },
+  );
 }

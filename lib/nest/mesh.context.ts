@@ -48,7 +48,11 @@ export class MeshContext extends BaseRpcContext<[ContextSource, string]> {
     return this.args[0].signal;
   }
 
-  /** A client bound to the calling node, over the channel that the call came in on: for reverse calls. */
+  /**
+   * A client bound to the calling node, over the channel that the call came in on: for reverse calls. A caller that holds no
+   * channel is called by its name; one without a name, as over plain HTTP/2, cannot be called back: throws a `MeshError`
+   * (`FAILED_PRECONDITION`).
+   */
   get client(): MeshClientProxy {
     return this.args[0].client;
   }

@@ -150,4 +150,16 @@ describe('An error over plain HTTP/2', () => {
     const { url } = await running();
     await expect(call(url, 'call back')).resolves.toMatchObject({ status: 500 });
   });
+
+  it('says why such a caller cannot be called back, behind MeshExceptionFilter', async () => {
+    const { url } = await running({}, new MeshExceptionFilter());
+    const { status, body } = await call(url, 'call back');
+    expect(status).toBe(400);
+    expect(body).toMatchObject({
+      error: {
+        code: 'FAILED_PRECONDITION',
+        message: expect.stringMatching(/cannot be called back.*x-service-name/),
+      },
+    });
+  });
 });
