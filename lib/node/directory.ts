@@ -131,7 +131,7 @@ export class Directory {
     const reasons = new Set<string>();
     for (const node of this.nodes.values()) {
       if (node.draining) reasons.add(`${node.address} is draining`);
-      else if (node.lastError !== undefined) reasons.add(node.lastError.rawMessage);
+      else if (node.fault !== undefined) reasons.add(node.fault.rawMessage);
     }
     const why = reasons.size === 0 ? 'none answered yet' : [...reasons].slice(0, 3).join('; ');
     return `${this.nodes.size} node(s) of service '${this.service}' known, none could be reached: ${why}${stale}`;

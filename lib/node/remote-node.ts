@@ -56,6 +56,9 @@ export class RemoteNode implements Candidate {
   private readonly dialAbort = new AbortController();
   private kept = false;
   private readonly retries: RetryTimer;
+  /** Runs while it is passed over because it has refused something new. */
+  private readonly passing: RetryTimer;
+  private refusal: MeshError | undefined;
   private closed = false;
   private current: NodeRecord | undefined;
 
@@ -73,6 +76,10 @@ export class RemoteNode implements Candidate {
     this.retries = new RetryTimer(deps.options.reconnect, () => {
       this.onChange();
       if (this.listed && !this.draining && !this.closed) this.connectSoon();
+    });
+    this.passing = new RetryTimer(deps.options.reconnect, () => {
+      this.refusal = undefined;
+      this.onChange();
     });
   }
 
@@ -116,7 +123,7 @@ export class RemoteNode implements Candidate {
    * so that no call waits for a node which may not be there.
    */
   get available(): boolean {
-    if (this.closed || this.draining) return false;
+    if (this.closed || this.draining || this.refusal !== undefined) return false;
     return this.channel !== undefined || (this.listed && this.lastError === undefined);
   }
 
@@ -179,8 +186,11 @@ export class RemoteNode implements Candidate {
     const { options } = this.deps;
     const { channel } = this;
     // A node with a port may be out of reach, too, and have dialled this one.
-    if (channel?.dialled === false && (this.current === undefined || this.lastError !== undefined))
-      return channel.openStream(headers, options.connectTimeoutMs);
+    if (channel?.dialled === false && (this.current === undefined || this.lastError !== undefined)) {
+      const wished = await channel.openStream(headers, options.connectTimeoutMs);
+      this.passing.succeeded();
+      return wished;
+    }
     if (this.current === undefined) throw this.gone();
     let session: Session;
     try {
@@ -192,9 +202,26 @@ export class RemoteNode implements Candidate {
       throw failure;
     }
     const accepted = await session.open({ ...openingHeaders(options), ...headers }, options.connectTimeoutMs);
+    this.passing.succeeded();
     const moved = this.identityFault(session, headerOf(accepted.headers, HEADER.nodeId));
     if (moved !== undefined) throw this.attemptFailed(moved);
     return accepted;
+  }
+
+  /**
+   * It has refused something new for a reason that may pass, as one does that shuts down and whose drain is still on its way:
+   * nothing is given to it for a while, which is the longer the more often that happens.
+   */
+  passOver(reason: MeshError): void {
+    if (this.closed) return;
+    this.refusal = reason;
+    this.passing.start();
+    this.onChange();
+  }
+
+  /** Why nothing is given to it, as far as it is known. */
+  get fault(): MeshError | undefined {
+    return this.lastError ?? this.refusal;
   }
 
   /** Fails the calls that are open, lets what was sent leave, and resolves when the connection is gone. */
@@ -202,6 +229,7 @@ export class RemoteNode implements Candidate {
     if (this.closed) return;
     this.closed = true;
     this.retries.stop();
+    this.passing.stop();
     this.dialAbort.abort();
     for (const retired of this.retired) retired.destroy();
     const { session, dialled } = this;

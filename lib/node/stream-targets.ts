@@ -24,7 +24,7 @@ export interface StreamTarget {
   open(wait: NodeWait, headers: (leftMs: number) => OutgoingHttpHeaders): Promise<OpenedStream>;
 }
 
-/** A node of a service; one that cannot be reached is passed over for another, as long as there is time. */
+/** A node of a service; one that cannot be reached, or shuts down, is passed over for another, as long as there is time. */
 export class NodeStreams implements StreamTarget {
   constructor(
     private readonly directory: Directory,
@@ -54,8 +54,12 @@ export class NodeStreams implements StreamTarget {
         return { ...(await node.openStream(headers(leftMs))), nodeId, address, leftMs, peerKey: nodeId };
       } catch (error) {
         const failure = MeshError.from(error).at(origin);
-        if (failure.delivery !== 'not-sent' || failure.code !== 'UNAVAILABLE' || node.available)
-          throw failure;
+        if (failure.code !== 'UNAVAILABLE' || failure.delivery === 'unknown') throw failure;
+        if (failure.delivery === 'refused') {
+          if (wish.nodeId !== undefined) throw failure;
+          // It shuts down, and its drain may still be on its way.
+          if (node.available) node.passOver(failure);
+        } else if (node.available) throw failure;
       }
     }
   }
