@@ -10,7 +10,7 @@ from urllib.parse import quote
 DEFAULT_CHANNEL = "default"
 #: Headers that are the protocol's own or HTTP's, like all that begin with x-mesh-; every further one is metadata.
 _OWN = {"x-service-name", "x-session-id", "mesh-status", "mesh-error", "mesh-error-id"}
-_OWN |= {"host", "content-type", "content-length", "te", "accept-encoding"}
+_OWN |= {"host", "date", "content-type", "content-length", "te", "accept-encoding"}
 #: HTTP/2 forbids these (RFC 9113, 8.2.2).
 _FORBIDDEN = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 

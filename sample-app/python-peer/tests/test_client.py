@@ -80,7 +80,7 @@ def test_the_headers_of_a_channel_are_metadata_of_every_call_on_it(files: str) -
             return ctx.metadata
 
         async with peer, raw_client(peer) as client:
-            client.request(x_service_name="part1", tenant="acme", trace="0", x_mesh_later="not metadata")
+            client.request(x_service_name="part1", tenant="acme", trace="0", x_mesh_later="no", date="no")
             client.send('{"id":1,"pattern":"metadata","metadata":{"trace":"1"}}')
             [answer] = await client.expect(1)
             assert answer["response"] == {"tenant": "acme", "trace": "1"}
