@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from datetime import datetime, timezone
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple, Union
 
 from .errors import MeshError
@@ -71,6 +73,34 @@ def is_event_head(head: bytes) -> bool:
     return re.match(rb'\s*\{\s*"pattern"\s*:|[\x81-\x8f]\xa7pattern', head) is not None
 
 
+# --- what both codecs write in the place of what they have no word for ---
+
+
+def _text_of(value: Any) -> str:
+    """An instant as JavaScript writes it; TypeError for every other type."""
+    if not isinstance(value, datetime):
+        raise TypeError(f"Object of type {type(value).__name__} is no value of it")
+    if value.tzinfo is None:
+        raise TypeError(f"the datetime {value} has no time zone; give it one (tzinfo)")
+    precision = "microseconds" if value.microsecond % 1000 else "milliseconds"
+    return value.astimezone(timezone.utc).isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def _plain(value: Any) -> Any:
+    """Keys and numbers as they are in JavaScript's JSON: `{1: nan}` is `{"1": null}`."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else _text_key(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _text_key(key: Any) -> str:
+    if key is None or isinstance(key, (bool, int, float)):
+        return to_json(key)
+    raise TypeError(f"keys must be text, got {type(key).__name__}")
+
+
 # --- JSON ---
 
 
@@ -78,8 +108,8 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-_ASCII = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_text_of)
+_ASCII = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=_text_of)
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _HEAD = re.compile(r'\s*\{\s*"id"\s*:\s*(-?\d{1,16}|"(?:[^"\\]|\\.){1,256}")\s*,\s*"(\w+)"\s*:')
 
@@ -92,12 +122,17 @@ def to_json(value: Any) -> str:
 def encode_json(value: Any, max_bytes: int, what: str, ascii_only: bool = False) -> bytes:
     """`value` as UTF-8 JSON; a MeshError naming `what` when it is no JSON or beyond `max_bytes`."""
     try:
-        text = (_ASCII if ascii_only else _COMPACT).encode(value)
+        encoder = _ASCII if ascii_only else _COMPACT
+        try:
+            text = encoder.encode(value)
+        except ValueError:  # NaN, or an infinity
+            value = _plain(value)
+            text = encoder.encode(value)
         try:
             payload = text.encode("utf-8")
         except UnicodeEncodeError:  # half of a surrogate pair has no UTF-8 form, but it has an escaped one
             payload = _ASCII.encode(value).encode("ascii")
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _unwritable(what, "JSON", error) from error
     return _checked(payload, max_bytes, what)
 
@@ -125,31 +160,27 @@ JSON = Codec("JSON", encode_json, decode_json, _peek_json)
 #: msgpackr in Node writes JavaScript's `undefined` as this extension.
 _UNDEFINED = 0
 _SHOWS_TIME = 3  # msgpack.Timestamp as datetime
+#: How NaN and the infinities are packed; other bytes can look the same.
+_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
 
 def _pack(value: Any, max_bytes: int, what: str) -> bytes:
     try:
-        payload: bytes = msgpack.packb(value)
-        try:
-            msgpack.unpackb(payload)  # the packer takes any key, others do not; to look is cheaper than to walk `value`
-        except ValueError:
-            payload = msgpack.packb(_with_text_keys(value))
+        payload: bytes = msgpack.packb(value, default=_text_of)
+        if not _is_plain(payload):
+            payload = msgpack.packb(_plain(value), default=_text_of)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _unwritable(what, "MessagePack", error) from error
     return _checked(payload, max_bytes, what)
 
 
-def _with_text_keys(value: Any) -> Any:
-    """Keys as JSON writes them: `{1: True}` is `{"1": True}`."""
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else _text_key(key): _with_text_keys(item) for key, item in value.items()}
-    return [_with_text_keys(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _text_key(key: Any) -> str:
-    if key is None or isinstance(key, (bool, int, float)):
-        return to_json(key)
-    raise TypeError(f"keys must be text, got {type(key).__name__}")
+def _is_plain(payload: bytes) -> bool:
+    """False where the packer has taken what it should not, as it takes any key; cheaper than to walk the value."""
+    try:
+        msgpack.unpackb(payload)
+    except ValueError:
+        return False
+    return _NOT_FINITE.search(payload) is None
 
 
 def _extension(code: int, data: bytes) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+import math
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, AsyncIterator, Dict, List
 
@@ -70,6 +71,24 @@ def test_keys_become_text_as_in_json() -> None:
     value = {1: [{None: True, 1.5: (2, {False: b"x"})}], "a": 3}
     packed = PACK.decode(bytearray(PACK.encode(value, 1000, "it")))
     assert packed == {"1": [{"null": True, "1.5": [2, {"false": b"x"}]}], "a": 3}
+
+
+@pytest.mark.parametrize("codec", [JSON, PACK], ids=["json", "msgpack"])
+def test_both_codecs_write_instants_and_numbers_as_javascript_does(codec: Codec) -> None:
+    instant = datetime(2026, 1, 2, 5, 4, 5, 678000, timezone(timedelta(hours=2)))
+    value = {"at": [instant, instant.replace(microsecond=1)], "n": (math.nan, [math.inf], -math.inf, 1.5), 1: True}
+    assert codec.decode(bytearray(codec.encode(value, 1000, "it"))) == {
+        "at": ["2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05.000001Z"],
+        "n": [None, [None], None, 1.5],
+        "1": True,
+    }
+    with pytest.raises(MeshError, match="no time zone; give it one"):
+        codec.encode([datetime(2026, 1, 2)], 1000, "it")
+
+
+def test_bytes_that_look_like_nan_stay_what_they_are() -> None:
+    value = {"bytes": b"\xcb\x7f\xf8\0\0\0\0\0\0", "n": 1.5}
+    assert PACK.decode(bytearray(PACK.encode(value, 1000, "it"))) == value
 
 
 @pytest.mark.parametrize("value", [{1, 2}, object(), 2**70, "\ud800", {"a": [{1}]}, {(1,): 2}, datetime.now()])

@@ -107,7 +107,7 @@ def test_a_lone_surrogate_is_sent_escaped() -> None:
     assert encode_json("\ud800", 100, "it") == b'"\\ud800"'
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1, 2}, object(), {"a": {(1, 2): 3}}])
+@pytest.mark.parametrize("value", [{float("nan"): 1}, {1, 2}, object(), {"a": {(1, 2): 3}}])
 def test_what_is_no_json_is_refused_before_it_is_sent(value: Any) -> None:
     with pytest.raises(MeshError, match="INVALID_ARGUMENT") as caught:
         encode_json(value, 1000, "the data")
