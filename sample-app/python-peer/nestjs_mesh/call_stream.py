@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, Any, AsyncIterable, Dict, List, Optional, Tuple, Union
 from urllib.parse import unquote
 
@@ -162,7 +163,9 @@ def _error_trailers(answer: Dict[str, Any]) -> List[Tuple[str, str]]:
     err, error_id = answer["err"], answer.get("errorId")
     known = MeshError.from_wire(err)
     status = "UNIMPLEMENTED" if err == NO_HANDLER else known.code if known else "UNKNOWN"
-    text = encode_json(err, MAX_ERROR_BYTES, "the error", ascii_only=True).decode("ascii")
+    text = encode_json(err, sys.maxsize, "the error", ascii_only=True).decode("ascii")
+    if len(text) > MAX_ERROR_BYTES:
+        raise MeshError("INVALID_ARGUMENT", f"an error of {len(text)} bytes is over the {MAX_ERROR_BYTES} of trailers")
     trailers = [("mesh-status", status), ("mesh-error", text)]
     return trailers if error_id is None else [*trailers, ("mesh-error-id", error_id)]
 

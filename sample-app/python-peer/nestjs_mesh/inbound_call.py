@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from dataclasses import replace
-from typing import Any, Awaitable, Callable, Dict, Optional, Union
+from typing import Any, Awaitable, Callable, Dict, Optional, Tuple, Union
 
 from .context import Context
 from .errors import MASKED_ERROR, MeshError, RpcError
@@ -147,10 +147,18 @@ class InboundCall:
             self._mask(error)
 
     def _mask(self, error: Optional[BaseException]) -> None:
-        error_id, ctx = str(uuid.uuid4()), self._ctx
-        route, caller = (ctx.pattern, ctx.peer.service) if ctx is not None else ("?", "?")
+        error_id, (route, caller) = str(uuid.uuid4()), self._origin()
         log.error("errorId %s: the handler of %s, called by %s, failed", error_id, route, caller, exc_info=error)
         self._end_with(MASKED_ERROR, error_id=error_id)
+
+    def _tell(self, too_large: MeshError) -> None:
+        """Ends the call with the fault of its error, which is the caller's business and says what to do."""
+        route, caller = self._origin()
+        log.error("the error of %s, called by %s, could not be sent: %s", route, caller, too_large.message)
+        self._end_with(MeshError(too_large.code, too_large.message).to_wire())
+
+    def _origin(self) -> Tuple[str, str]:
+        return (self._ctx.pattern, self._ctx.peer.service) if self._ctx is not None else ("?", "?")
 
     def _end_with(self, wire: Any, thrown: Optional[BaseException] = None, error_id: Optional[str] = None) -> None:
         if not self._open:
@@ -161,8 +169,11 @@ class InboundCall:
         try:
             self._reply(answer)
         except MeshError as failure:
-            if wire is not MASKED_ERROR and failure.code in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"):
-                self._mask(failure if thrown is None else thrown)  # it was no JSON, or too large
+            if thrown is not None and failure.code == "RESOURCE_EXHAUSTED":
+                self._tell(failure)
+                return
+            if wire is not MASKED_ERROR and failure.code == "INVALID_ARGUMENT":
+                self._mask(failure if thrown is None else thrown)  # it cannot be written
                 return
             log.debug("an error could not be sent: %s", failure)
         self._open = False

@@ -61,15 +61,28 @@ def test_a_masked_error_is_found_in_the_log_of_the_callee_by_its_id(
     run(test())
 
 
-@pytest.mark.parametrize("payload", [{"a": {1}}, {"big": "x" * 5_000_000}])
-def test_an_error_that_cannot_be_sent_is_masked_and_logged_with_its_id(
-    files: str, payload: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "pattern, payload", [("fail", {"a": {1}}), ("fail-midway", {"a": {1}}), ("fail-midway", {"big": "x" * 5_000_000})]
+)
+def test_an_error_that_cannot_be_written_is_masked_and_logged_with_its_id(
+    files: str, pattern: str, payload: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:
         async with pair(files, RpcError(payload)) as (_, b):
-            seen = await caught_by(b, "fail")
+            seen = await caught_by(b, pattern)
             assert (seen.payload, seen.error_id is not None) == (MASKED_ERROR, True)
             assert f"errorId {seen.error_id}" in caplog.text
+
+    run(test())
+
+
+def test_the_caller_of_an_error_that_is_too_large_is_told_so(files: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with pair(files, RpcError({"big": "x" * 5_000_000})) as (_, b):
+            with pytest.raises(MeshError, match=r"5000\d{3} bytes, over the limit.*max_frame_bytes") as caught:
+                await b.call("a", "fail")
+            assert (caught.value.code, caught.value.delivery) == ("RESOURCE_EXHAUSTED", "unknown")
+            assert "the error of fail, called by b, could not be sent" in caplog.text
 
     run(test())
 
