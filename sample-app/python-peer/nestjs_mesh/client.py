@@ -110,6 +110,21 @@ class BoundClient(_Scoped):
         """
         await deliver(self._target, self._event(pattern, data, ack, timeout, metadata))
 
+    async def broadcast(
+        self,
+        pattern: Any,
+        data: Any = None,
+        *,
+        ack: Ack = None,
+        timeout: Timeout = None,
+        metadata: Metadata = None,
+    ) -> List[str]:
+        """Sends an event to every known node; the ids of those that have it, with `ack`: acknowledged it.
+
+        Nodes that it did not reach are logged. Raises the first failure when it reached none.
+        """
+        return await broadcast(self._target, self._event(pattern, data, ack, timeout, metadata))
+
     async def open_channel(
         self,
         name: Optional[str] = None,
@@ -159,7 +174,8 @@ class Client(_Scoped):
     def with_(self, ctx: Context) -> Client:
         """For what a handler calls: its calls end by `ctx`'s deadline and carry its metadata on.
 
-        They are cancelled with the handler where they are awaited in its task, as every call is.
+        They are cancelled with the handler where it awaits them itself. A task that it spawns is its own and goes on
+        until that deadline: a handler that leaves earlier cancels it in a `finally`.
         """
         return Client(self._router, ctx)
 
@@ -202,11 +218,8 @@ class Client(_Scoped):
         timeout: Timeout = None,
         metadata: Metadata = None,
     ) -> List[str]:
-        """Sends an event to every known node of `service`; the ids of those that have it, with `ack`: acknowledged it.
-
-        Nodes that it did not reach are logged. Raises the first failure when it reached none.
-        """
-        return await broadcast(self._router, service, self._event(pattern, data, ack, timeout, metadata))
+        """Sends an event to every known node of `service`, as `to(service).broadcast(…)`."""
+        return await self.to(service).broadcast(pattern, data, ack=ack, timeout=timeout, metadata=metadata)
 
     async def publish(
         self, pattern: Any, data: Any = None, *, ack: Ack = None, timeout: Timeout = None, metadata: Metadata = None

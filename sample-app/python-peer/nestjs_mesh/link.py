@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Awaitable, Callable, NamedTuple, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Awaitable, Callable, NamedTuple, Optional, Protocol, Sequence, TypeVar
 
 from .errors import unavailable
 
@@ -44,6 +44,10 @@ class Target(Protocol):
     def is_known(self) -> bool:
         """False while there is no node that could be tried."""
 
+    @property
+    def nodes(self) -> Sequence[Target]:
+        """Each node that is known now."""
+
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         """What `reach` gives for the first node that can be reached before the deadline; MeshError otherwise."""
 
@@ -55,6 +59,10 @@ class OneNode(NamedTuple):
     link: Link
     counts: EventCounts
     is_known: bool = True
+
+    @property
+    def nodes(self) -> Sequence[Target]:
+        return [self]
 
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         try:

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Awaitable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import MeshError, RpcError
-from .link import Link, OneNode, T, Target
+from .link import Link, T, Target
 from .packets import route_of
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ async def deliver(target: Target, event: Event) -> str:
     return packets.peer.node_id or ""
 
 
-async def broadcast(router: Router, service: str, event: Event) -> List[str]:
-    """To every known node of a service. The ids of those that have it; MeshError or RpcError when none has."""
-    target = router.target(service)
+async def broadcast(target: Target, event: Event) -> List[str]:
+    """To every known node of a target. The ids of those that have it; MeshError or RpcError when none has."""
 
     async def reach(link: Link, deadline: Optional[float]) -> None:
         """There is one."""
@@ -80,8 +79,8 @@ async def broadcast(router: Router, service: str, event: Event) -> List[str]:
         _count_failure(error, target)
         raise
     # A node that cannot be reached is not waited for long: the others have the event already.
-    nodes = [OneNode(service, link, target.counts) for link in router.links_to(service)]
-    return await _gather(event, [service] * len(nodes), [deliver(node, event) for node in nodes])
+    nodes = target.nodes
+    return await _gather(event, [target.service] * len(nodes), [deliver(node, event) for node in nodes])
 
 
 async def publish(router: Router, event: Event) -> List[Receipt]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, TypeVar
 
 from .core import Core
 from .errors import MeshError, unavailable
 from .events import EventCounts
 from .keeping import Keeping
-from .link import Reach
+from .link import OneNode, Reach, Target
 from .packet_channel import PacketChannel
 from .pattern_trie import matches
 from .registry import NodeRecord, Registry, check_service, events_of, stop_task
@@ -223,6 +223,10 @@ class ServiceTarget(NamedTuple):
     @property
     def is_known(self) -> bool:
         return self.router.is_known(self.service)
+
+    @property
+    def nodes(self) -> Sequence[Target]:
+        return [OneNode(self.service, link, self.counts) for link in self.router.links_to(self.service)]
 
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         return await self.router.find(self.service, deadline, reach, self.accepts)

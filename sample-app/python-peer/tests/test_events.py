@@ -290,6 +290,7 @@ def test_broadcast_reaches_every_node_and_says_which(files: str, caplog: pytest.
         async with nodes[0], nodes[1], nodes[2], b:
             ids = {node.node_id for node in nodes}
             await eventually_async(lambda: b.broadcast("a", "note"), lambda got: set(got) == ids)
+            assert set(await b.to("a").broadcast("note", ack="received")) == ids
             await eventually(lambda: set(heard) == {0, 1, 2})
             before = b.event_counts.lost
             got = await b.broadcast("a", "note", 1, ack="handled")
@@ -301,6 +302,28 @@ def test_broadcast_reaches_every_node_and_says_which(files: str, caplog: pytest.
             with pytest.raises(MeshError, match="the registry names no node"):
                 await b.broadcast("nobody", "note", timeout=0.2)
             assert b.event_counts.unroutable == 4
+
+    run(test())
+
+
+def test_a_broadcast_to_the_node_that_calls_reaches_that_node_alone(files: str) -> None:
+    async def test() -> None:
+        callers = [Peer("b", files), Peer("b", files)]
+        a = Peer("a", files)
+        heard: List[str] = []
+
+        @a.handler("ask")
+        async def ask(data: Any, ctx: Context) -> List[str]:
+            return await ctx.client.broadcast("note", ack="handled")
+
+        for caller in callers:
+
+            @caller.event("note")
+            def note(data: Any, ctx: Context, node_id: str = caller.node_id) -> None:
+                heard.append(node_id)
+
+        async with a, callers[0], callers[1]:
+            assert await callers[0].call("a", "ask") == [callers[0].node_id] == heard
 
     run(test())
 
