@@ -159,7 +159,7 @@ class BoundClient(_Scoped):
                 except MeshError as error:
                     if hasattr(data, "__aiter__") or error.code not in ("UNIMPLEMENTED", "UNAVAILABLE"):
                         raise
-            return packets.open(pattern, data, until, headers)
+            return packets.calls.open(pattern, data, until, headers)
 
         return await self._target.find(until, reach)
 

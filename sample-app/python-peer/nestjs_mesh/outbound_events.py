@@ -49,9 +49,9 @@ async def deliver(target: Target, event: Event) -> str:
     async def reach(link: Link, deadline: Optional[float]) -> Tuple[PacketChannel, Optional[OutboundCall]]:
         packets = await link.packets(deadline)
         if event.ack is None:
-            await packets.emit(event.pattern, event.data, event.metadata)
+            await packets.calls.emit(event.pattern, event.data, event.metadata)
             return packets, None
-        return packets, packets.open(event.pattern, event.data, event.deadline, event.metadata, event.ack)
+        return packets, packets.calls.open(event.pattern, event.data, event.deadline, event.metadata, event.ack)
 
     try:
         packets, call = await target.find(event.deadline, reach)

@@ -76,7 +76,7 @@ async def by_packets(client: Any, pattern: str, data: Any = None) -> List[Any]:
     session = client._target.link if hasattr(client._target, "link") else None
     if session is None:
         session = next(iter(client._target.router.sessions))
-    call = (await session.packets(None)).open(pattern, data, None, {})
+    call = (await session.packets(None)).calls.open(pattern, data, None, {})
     try:
         return [value async for value in call]
     finally:
@@ -122,7 +122,7 @@ def test_a_generator_of_large_values_does_not_run_ahead_and_ends_with_its_caller
             client = both.b.to("a")
             await client.call("echo", 1)
             session = next(iter(both.b._router.sessions))
-            call = (await session.packets(None)).open("ahead", 1 * MIB, None, {})
+            call = (await session.packets(None)).calls.open("ahead", 1 * MIB, None, {})
             for _ in range(3):
                 assert len(await call.__anext__()) == MIB
             call.close()
@@ -296,7 +296,7 @@ def test_a_large_answer_comes_before_or_after_its_place_holder(files: str, strea
     async def test() -> None:
         async with served(files) as (_, end, client):
             session = client._target.link
-            call = (await session.packets(None)).open("p", None, None, {})
+            call = (await session.packets(None)).calls.open("p", None, None, {})
             request = await end.packet(1, 1)
             call_id = request["id"]
             if stream_first:
