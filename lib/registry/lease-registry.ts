@@ -17,7 +17,8 @@ import type {
 import { checkServiceName } from './service-name.js';
 import { StandingAnnouncement, structuredCloneOfJson } from './standing-announcement.js';
 import type { LookoutOwner } from './standing-look.js';
-import { StatusBoard } from './status-board.js';
+import { reasonOf, StatusBoard } from './status-board.js';
+import { StoreLink } from './store-link.js';
 import { SubscriberLookout } from './subscriber-lookout.js';
 
 /** What a registry is made with. */
@@ -27,29 +28,31 @@ export interface LeaseRegistryDeps {
   readonly clock: RegistryClock;
 }
 
-/** The first pause before the store is dialled again; it doubles up to one heartbeat interval, with full jitter. */
-const FIRST_REDIAL_MS = 100;
-
 /** The {@link ServiceRegistry} over a {@link RecordStore}. */
 export class LeaseRegistry implements ServiceRegistry {
   private readonly board: StatusBoard;
+  private readonly link: StoreLink;
   private readonly lookouts = new Map<string, Lookout>();
   private subscribers: SubscriberLookout | undefined;
   private readonly announcements = new Map<string, StandingAnnouncement | 'pending'>();
   /** Announcements whose first write is under way. */
   private readonly arrivals = new Set<Promise<Announcement>>();
-  private open = false;
-  private wasOpen = false;
-  private opening: Promise<void> | undefined;
   private closing: Promise<void> | undefined;
-  private cancelRedial: (() => void) | undefined;
-  private failedDials = 0;
 
   constructor(
     private readonly store: RecordStore,
     private readonly deps: LeaseRegistryDeps,
   ) {
-    this.board = new StatusBoard(store.url, deps.logger, deps.clock);
+    const board = new StatusBoard(store.url, deps.logger, deps.clock);
+    this.board = board;
+    this.link = new StoreLink(store, {
+      ...deps,
+      board,
+      isWatched: () => this.lookouts.size > 0 || this.subscribers !== undefined,
+      opened: () => this.opened(),
+      hint: (service, leftId) => this.lookouts.get(service)?.hint(leftId),
+      hintSubscribers: () => this.subscribers?.hint(),
+    });
   }
 
   get url(): string {
@@ -64,11 +67,8 @@ export class LeaseRegistry implements ServiceRegistry {
     return this.board.onStatus(listener);
   }
 
-  async connect(): Promise<void> {
-    if (this.closing !== undefined) throw this.closedError();
-    if (this.open) return;
-    this.opening ??= this.dial().finally(() => (this.opening = undefined));
-    await this.opening;
+  connect(): Promise<void> {
+    return this.link.connect();
   }
 
   async announce(announced: NodeRecord): Promise<Announcement> {
@@ -95,18 +95,18 @@ export class LeaseRegistry implements ServiceRegistry {
   watch(service: string, listener: WatchListener): Watch {
     const fault = checkServiceName(service);
     if (fault !== undefined) throw new MeshError('INVALID_ARGUMENT', `cannot watch: ${fault}`);
-    if (this.closing !== undefined) throw this.closedError();
+    this.link.checkNotClosed();
     const lookout = this.lookouts.get(service) ?? this.lookOut(service);
     const watch = lookout.add(listener);
-    this.openForWatch();
+    this.link.connectSoon();
     return watch;
   }
 
   watchSubscribers(listener: SubscriberListener): Watch {
-    if (this.closing !== undefined) throw this.closedError();
+    this.link.checkNotClosed();
     this.subscribers ??= this.lookOutForSubscribers();
     const watch = this.subscribers.add(listener);
-    this.openForWatch();
+    this.link.connectSoon();
     return watch;
   }
 
@@ -115,19 +115,14 @@ export class LeaseRegistry implements ServiceRegistry {
     return this.closing;
   }
 
-  /** A failure is on the board, and since somebody watches, the store is dialled again. */
-  private openForWatch(): void {
-    if (!this.open) this.connect().catch(() => undefined);
-  }
-
   private async arrive(key: string, record: NodeRecord): Promise<Announcement> {
     try {
-      await this.connect();
+      await this.link.connect();
       await this.store.write(record, 'join');
-      if (this.closing !== undefined) throw this.closedError();
+      this.link.checkNotClosed();
     } catch (error) {
       this.announcements.delete(key);
-      if (this.open) await this.store.remove(record).catch(() => undefined);
+      if (this.link.isOpen) await this.store.remove(record).catch(() => undefined);
       throw MeshError.from(error, 'UNAVAILABLE', { delivery: 'not-sent' });
     }
     const standing = this.standingAnnouncement(key, record);
@@ -135,67 +130,12 @@ export class LeaseRegistry implements ServiceRegistry {
     return standing;
   }
 
-  private async dial(): Promise<void> {
-    this.cancelRedial?.();
-    let lostAtOnce: string | undefined;
-    let opened = false;
-    try {
-      await this.store.open({
-        lost: (reason) => {
-          if (opened) this.lost(reason);
-          else lostAtOnce = reason;
-        },
-        hint: (service, leftId) => this.lookouts.get(service)?.hint(leftId),
-        hintSubscribers: () => this.subscribers?.hint(),
-      });
-    } catch (error) {
-      if (this.closing !== undefined) throw this.closedError();
-      const fault = MeshError.from(error, 'UNAVAILABLE', { delivery: 'not-sent' });
-      if (this.wasOpen || this.lookouts.size > 0 || this.subscribers !== undefined) this.failedToDial(fault);
-      throw fault;
-    }
-    if (this.closing !== undefined) throw this.closedError();
-    opened = true;
-    this.wasOpen = true;
-    this.open = true;
-    // Lost in the same breath as it was opened.
-    if (lostAtOnce !== undefined) {
-      this.lost(lostAtOnce);
-      throw new MeshError('UNAVAILABLE', lostAtOnce, { delivery: 'not-sent' });
-    }
-    this.failedDials = 0;
-    this.board.good('connection');
+  private opened(): void {
     for (const announcement of this.announcements.values()) {
       if (announcement !== 'pending') announcement.beatSoon();
     }
     for (const lookout of this.lookouts.values()) lookout.hint();
     this.subscribers?.hint();
-  }
-
-  private lost(reason: string): void {
-    if (!this.open || this.closing !== undefined) return;
-    this.open = false;
-    this.failedDials += 1;
-    this.board.fault('connection', reason);
-    this.redialLater();
-  }
-
-  private failedToDial(fault: MeshError): void {
-    this.failedDials += 1;
-    this.board.fault('connection', reasonOf(fault));
-    this.redialLater();
-  }
-
-  private redialLater(): void {
-    const { timings, clock } = this.deps;
-    const ceiling = Math.min(
-      timings.heartbeatIntervalMs,
-      FIRST_REDIAL_MS * 2 ** Math.min(this.failedDials, 20),
-    );
-    this.cancelRedial?.();
-    this.cancelRedial = clock.setTimer(clock.random() * ceiling, () => {
-      this.connect().catch(() => undefined);
-    });
   }
 
   private lookOut(service: string): Lookout {
@@ -221,7 +161,7 @@ export class LeaseRegistry implements ServiceRegistry {
   private lookoutOwner(subject: string, idle: () => void): LookoutOwner {
     return {
       ...this.deps,
-      isOpen: () => this.open,
+      isOpen: () => this.link.isOpen,
       lookWorked: () => this.board.good(subject),
       lookFailed: (error) => this.board.fault(subject, reasonOf(error)),
       idle: () => {
@@ -235,7 +175,7 @@ export class LeaseRegistry implements ServiceRegistry {
     const subject = `beat ${key}`;
     return new StandingAnnouncement(record, this.store, {
       ...this.deps,
-      isOpen: () => this.open,
+      isOpen: () => this.link.isOpen,
       beatWorked: () => this.board.good(subject),
       beatFailed: (error) => this.board.fault(subject, reasonOf(error)),
       withdrawFailed: (error) => {
@@ -252,31 +192,14 @@ export class LeaseRegistry implements ServiceRegistry {
   }
 
   private async shutDown(): Promise<void> {
-    this.cancelRedial?.();
-    // Ends a dial that is under way; where the store is open, it is still needed to withdraw.
-    if (!this.open) await this.store.close();
+    await this.link.stopDialling();
     await Promise.allSettled(this.arrivals);
     const announcements = [...this.announcements.values()].filter((one) => one !== 'pending');
     await Promise.all(announcements.map((announcement) => announcement.withdraw()));
     await Promise.all([...this.lookouts.values()].map((lookout) => lookout.close()));
     await this.subscribers?.close();
     this.lookouts.clear();
-    this.open = false;
-    await this.store.close();
-    await this.opening?.catch(() => undefined);
+    await this.link.close();
     this.board.reset();
   }
-
-  private closedError(): MeshError {
-    return new MeshError('FAILED_PRECONDITION', `the registry ${this.url} was closed; open a new one`, {
-      delivery: 'not-sent',
-    });
-  }
-}
-
-/** The bare reason where a store gives one: the status and its log line name the registry themselves. */
-function reasonOf(error: unknown): string {
-  if (!MeshError.is(error)) return error instanceof Error ? error.message : String(error);
-  const reason = error.details?.['reason'];
-  return typeof reason === 'string' ? reason : error.rawMessage;
 }

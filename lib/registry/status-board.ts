@@ -1,4 +1,5 @@
 /** Keeps the status of a registry, and says once that it went away and once that it is back. */
+import { MeshError } from '../protocol/mesh-error.js';
 import type { RegistryClock } from './registry-clock.js';
 import type { RegistryLogger, RegistryStatus } from './registry.js';
 
@@ -67,4 +68,11 @@ export class StatusBoard {
       }
     }
   }
+}
+
+/** The bare reason where a store gives one: the status and its log line name the registry themselves. */
+export function reasonOf(error: unknown): string {
+  if (!MeshError.is(error)) return error instanceof Error ? error.message : String(error);
+  const reason = error.details?.['reason'];
+  return typeof reason === 'string' ? reason : error.rawMessage;
 }
