@@ -18,7 +18,8 @@ import { FrameDecoder, type FrameSink } from '../protocol/frame-decoder.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { brokenError, resetError } from './node-errors.js';
-import { resetCodeOf, resetStream } from './reset.js';
+import { resetAfterEnd, resetCodeOf, resetStream } from './reset.js';
+import { StallWatch } from './stall-watch.js';
 
 /** Who reads a frame stream. */
 export interface FrameReader extends FrameSink {
@@ -30,9 +31,6 @@ export interface FrameReader extends FrameSink {
 
 /** Past this many bytes waiting for the peer, `congested` is true and `ready()` waits. */
 export const CONGESTED_BYTES = 1024 * 1024;
-
-/** How long a peer may go on sending after our end. */
-const LINGER_MS = 5_000;
 
 const READY = Promise.resolve();
 
@@ -53,8 +51,8 @@ export class FrameStream {
   private reader: FrameReader | undefined;
   private decoder: FrameDecoder | undefined;
   private waiting: { resolve: () => void; reject: (error: MeshError) => void }[] = [];
-  private stallTimer: NodeJS.Timeout | undefined;
-  private lastByteAt = 0;
+  /** From the first incomplete frame on. */
+  private stall: StallWatch | undefined;
   private inputEnded = false;
   private ownTrailers: OutgoingHttpHeaders | undefined;
   /** What the peer said after its last frame; before its half has ended, and on channels, `undefined`. */
@@ -110,7 +108,7 @@ export class FrameStream {
         this.destroy(MeshError.from(error, 'INTERNAL'));
         return;
       }
-      if (decoder.incomplete) this.watchForStall();
+      if (decoder.incomplete) this.watchForStall(decoder);
     });
     stream.once('end', () => {
       // Node also says 'end' for a stream that was reset or lost; 'close' tells of that.
@@ -187,7 +185,7 @@ export class FrameStream {
 
   /** Reads on. */
   resume(): void {
-    this.lastByteAt = performance.now();
+    this.stall?.resumed();
     if (!this.stream.destroyed) this.stream.resume();
   }
 
@@ -209,7 +207,7 @@ export class FrameStream {
   finish(trailers: OutgoingHttpHeaders): void {
     this.endedHere = true;
     this.end(trailers);
-    if (!this.inputEnded && !this.closed) this.resetAfterEnd(false);
+    if (!this.inputEnded && !this.closed) this.takeNoMore(false);
   }
 
   /** Ends both halves at once. With an error the peer sees a reset, and {@link FrameReader.onClose} gets it. */
@@ -229,21 +227,12 @@ export class FrameStream {
     // In order means that what was sent before still leaves.
     this.end();
     this.flush();
-    this.resetAfterEnd(true);
+    this.takeNoMore(true);
   }
 
-  /** Takes nothing more from the peer: the stream is reset without an error, once our end has left or after a while. */
-  private resetAfterEnd(atOnce: boolean): void {
-    const { stream } = this;
+  private takeNoMore(atOnce: boolean): void {
     this.decoder?.stop();
-    stream.resume();
-    const reset = (): void => resetStream(stream, constants.NGHTTP2_NO_ERROR);
-    const timer = setTimeout(reset, LINGER_MS).unref();
-    stream.once('close', () => clearTimeout(timer));
-    if (!atOnce) return;
-    // The reset must not overtake the end.
-    if (stream.writableFinished) setImmediate(reset);
-    else stream.once('finish', () => setImmediate(reset));
+    resetAfterEnd(this.stream, atOnce);
   }
 
   private readonly flush = (): void => {
@@ -290,7 +279,7 @@ export class FrameStream {
   private readonly onStreamClose = (): void => {
     if (this.closed) return;
     this.closed = true;
-    clearTimeout(this.stallTimer);
+    this.stall?.stop();
     this.queue = [];
     this.queuedBytes = 0;
     const error = this.failure ?? this.endError();
@@ -311,30 +300,20 @@ export class FrameStream {
     return resetError(rstCode, this.name);
   }
 
-  /** One timer at most, and only while a frame is incomplete. */
-  private watchForStall(): void {
+  private watchForStall(decoder: FrameDecoder): void {
     const limit = this.limits.incompleteFrameTimeoutMs;
     if (limit === 0) return;
-    this.lastByteAt = performance.now();
-    this.stallTimer ??= setTimeout(this.checkStall, limit).unref();
+    this.stall ??= new StallWatch(limit, {
+      incomplete: () => !this.closed && decoder.incomplete,
+      paused: () => this.stream.isPaused(),
+      onStall: () =>
+        this.destroy(
+          new MeshError(
+            'UNAVAILABLE',
+            `${this.name}: a frame stood still for ${limit} ms (limits.incompleteFrameTimeoutMs)`,
+          ),
+        ),
+    });
+    this.stall.begin();
   }
-
-  private readonly checkStall = (): void => {
-    this.stallTimer = undefined;
-    if (this.closed || this.decoder?.incomplete !== true) return;
-    const limit = this.limits.incompleteFrameTimeoutMs;
-    // Paused reading stands still by our own wish.
-    if (this.stream.isPaused()) this.lastByteAt = performance.now();
-    const still = performance.now() - this.lastByteAt;
-    if (still < limit) {
-      this.stallTimer = setTimeout(this.checkStall, Math.max(1, limit - still)).unref();
-      return;
-    }
-    this.destroy(
-      new MeshError(
-        'UNAVAILABLE',
-        `${this.name}: a frame stood still for ${limit} ms (limits.incompleteFrameTimeoutMs)`,
-      ),
-    );
-  };
 }

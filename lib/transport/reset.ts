@@ -1,4 +1,4 @@
-/** Ending an HTTP/2 stream at once, so that the peer cannot take it for an end in order. */
+/** Ending an HTTP/2 stream by a reset: at once, and not to be taken for an end in order; or when our own end has left. */
 import { constants, type Http2Stream } from 'node:http2';
 import type { MeshErrorCode } from '../protocol/error-code.js';
 
@@ -10,6 +10,24 @@ export function resetStream(stream: Http2Stream, rstCode: number): void {
   stream._final = (done) => done();
   stream.close(rstCode);
   stream.destroy();
+}
+
+/** How long a peer may go on sending after our end. */
+const LINGER_MS = 5_000;
+
+/**
+ * Takes nothing more from the peer: the stream is reset without an error, `atOnce` when our end has left, in any case after a
+ * while.
+ */
+export function resetAfterEnd(stream: Http2Stream, atOnce: boolean): void {
+  stream.resume();
+  const reset = (): void => resetStream(stream, constants.NGHTTP2_NO_ERROR);
+  const timer = setTimeout(reset, LINGER_MS).unref();
+  stream.once('close', () => clearTimeout(timer));
+  if (!atOnce) return;
+  // The reset must not overtake the end.
+  if (stream.writableFinished) setImmediate(reset);
+  else stream.once('finish', () => setImmediate(reset));
 }
 
 /** The RST_STREAM code that says as much of an error as HTTP/2 can. */
