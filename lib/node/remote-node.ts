@@ -6,10 +6,10 @@ import { HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import type { Candidate } from '../routing/picker.js';
-import { dial } from '../transport/dialer.js';
 import { addressOf } from '../transport/network.js';
 import type { PacketChannel, PacketHandler } from '../transport/packet-channel.js';
 import { openDialledChannel } from './dialled-channel.js';
+import { DialledSession } from './dialled-session.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import type { PeerEventBoard } from './peer-events.js';
 import type { PeerState } from './peer-status.js';
@@ -47,13 +47,9 @@ export class RemoteNode implements Candidate {
   /** Why the last attempt to reach it failed; `undefined` once one has worked. */
   lastError: MeshError | undefined;
 
-  private session: Session | undefined;
-  private dialing: Promise<Session> | undefined;
+  private readonly connection: DialledSession;
   private dialled: PacketChannel | undefined;
   private connecting: Promise<PacketChannel> | undefined;
-  /** Sessions with addresses that the node has left; they end with what is open on them. */
-  private readonly retired = new Set<Session>();
-  private readonly dialAbort = new AbortController();
   private kept = false;
   private readonly retries: RetryTimer;
   /** Runs while it is passed over because it has refused something new. */
@@ -73,6 +69,7 @@ export class RemoteNode implements Candidate {
     this.service = service;
     this.current = record;
     this.listed = record !== undefined;
+    this.connection = new DialledSession(deps.options, (error) => this.onLost(error));
     this.retries = new RetryTimer(deps.options.reconnect, () => {
       this.onChange();
       if (this.listed && !this.draining && !this.closed) this.connectSoon();
@@ -100,14 +97,14 @@ export class RemoteNode implements Candidate {
 
   /** True while a connection that this side has opened stands. */
   get isDialled(): boolean {
-    return this.session?.alive === true;
+    return this.connection.alive;
   }
 
   /** How it can be used now. */
   get state(): PeerState {
     if (this.draining) return 'draining';
-    if (this.channel !== undefined || this.session?.usable === true) return 'connected';
-    if (this.connecting !== undefined || this.dialing !== undefined) return 'connecting';
+    if (this.channel !== undefined || this.connection.usable) return 'connected';
+    if (this.connecting !== undefined || this.connection.isDialing) return 'connecting';
     return this.lastError === undefined ? 'idle' : 'unreachable';
   }
 
@@ -129,7 +126,7 @@ export class RemoteNode implements Candidate {
 
   /** True while anything keeps it: its record, or a live connection (which outranks a missing record). */
   get known(): boolean {
-    return !this.closed && (this.listed || this.session?.alive === true || this.channel !== undefined);
+    return !this.closed && (this.listed || this.connection.alive || this.channel !== undefined);
   }
 
   /** Takes over what the registry lists now. An address that has moved is dialled anew. */
@@ -142,7 +139,7 @@ export class RemoteNode implements Candidate {
     this.retries.stop();
     this.retries.succeeded();
     this.lastError = undefined;
-    if (moved) this.retire();
+    if (moved) this.connection.retire(this.releaseChannel());
   }
 
   /** Begins to connect unless it is under way; `onChange` tells when that has worked or failed. */
@@ -230,9 +227,8 @@ export class RemoteNode implements Candidate {
     this.closed = true;
     this.retries.stop();
     this.passing.stop();
-    this.dialAbort.abort();
-    for (const retired of this.retired) retired.destroy();
-    const { session, dialled } = this;
+    const session = this.connection.stop();
+    const { dialled } = this;
     if (dialled !== undefined) {
       dialled.close();
       await within(dialled.whenClosed, CLOSE_TIMEOUT_MS);
@@ -254,7 +250,7 @@ export class RemoteNode implements Candidate {
       void channel.whenClosed.then(() => {
         if (this.dialled !== channel) return;
         this.dialled = undefined;
-        if (this.kept && this.session?.usable === true) this.retryLater();
+        if (this.kept && this.connection.usable) this.retryLater();
       });
     } catch (error) {
       // The session may carry raw channels: it stays, unless it is what failed.
@@ -273,59 +269,25 @@ export class RemoteNode implements Candidate {
   }
 
   private dial(): Promise<Session> {
-    if (this.session?.usable === true) return Promise.resolve(this.session);
-    this.dialing ??= this.openSession().finally(() => {
-      this.dialing = undefined;
-    });
-    return this.dialing;
-  }
-
-  private async openSession(): Promise<Session> {
-    const { options } = this.deps;
     const { current } = this;
-    if (this.closed) throw new MeshError('UNAVAILABLE', 'the mesh node is closed', { delivery: 'not-sent' });
-    if (current === undefined) throw this.gone();
-    const session = await dial(current.host, current.port, {
-      ...options,
-      signal: this.dialAbort.signal,
-    });
-    if (this.closed) {
-      session.destroy();
-      throw new MeshError('UNAVAILABLE', 'the mesh node was closed', { delivery: 'not-sent' });
-    }
-    this.session = session;
-    session.onClose((error) => this.onLost(session, error));
-    return session;
+    return current === undefined
+      ? Promise.reject(this.gone())
+      : this.connection.to(current.host, current.port);
   }
 
   /** A record can outlive its node, and the port can have a new owner: then the session is no use. */
   private identityFault(session: Session, nodeId: string | undefined): MeshError | undefined {
     if (nodeId === undefined || nodeId === this.id) return undefined;
-    if (this.session === session) this.session = undefined;
-    session.destroy();
+    this.connection.drop(session);
     return new MeshError('UNAVAILABLE', `${this.address} is now node ${nodeId}, not ${this.id}`, {
       delivery: 'not-sent',
     });
   }
 
-  /** Leaves a session to what is open on it. */
-  private retire(): void {
-    const { session, dialled } = this;
-    this.session = this.dialled = undefined;
-    if (session === undefined) return;
-    this.retired.add(session);
-    session.onClose(() => this.retired.delete(session));
-    dialled?.onIdle(() => dialled.close());
-    void (dialled?.whenClosed ?? Promise.resolve()).then(() => session.close());
-  }
-
-  private onLost(session: Session, error: MeshError): void {
-    if (this.session !== session) return;
-    this.session = undefined;
+  private onLost(error: MeshError): void {
     this.dialled = undefined;
     this.draining = false;
-    if (this.closed) return;
-    this.failed(error);
+    if (!this.closed) this.failed(error);
   }
 
   /** An attempt to reach it has failed. */

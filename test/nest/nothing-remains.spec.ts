@@ -277,7 +277,7 @@ describe('after a call', () => {
       ...started,
       caller,
       callee: started.server['node'],
-      sever: () => caller['directories'].nodes[0]?.['session']?.destroy(),
+      sever: () => caller['directories'].nodes[0]?.['connection']['session']?.destroy(),
     };
     await started.client.call('echo', 1);
     await started.client.call('collect', three());

@@ -229,7 +229,7 @@ describe('a node without a port', () => {
     );
     const held = failureOf(callOf(gateway, WORK, 'hold'));
     await eventually('the call has arrived', () => node.status.peers[0]?.openCalls === 1);
-    for (const known of node['directories'].nodes) known['session']?.destroy();
+    for (const known of node['directories'].nodes) known['connection']['session']?.destroy();
     expect(await within(held, 1_000)).toMatchObject({
       code: 'UNAVAILABLE',
       delivery: 'unknown',
@@ -244,7 +244,7 @@ describe('a node without a port', () => {
     await whoAnswers(gateway, 1);
     const lost: string[] = [];
     gateway.on('peerLost', ({ service }) => lost.push(service));
-    for (const known of node['directories'].nodes) known['session']?.destroy();
+    for (const known of node['directories'].nodes) known['connection']['session']?.destroy();
     await eventually('the gateway has noticed', () => lost.length === 1);
     expect(await callOf(gateway, WORK, 'who')).toBe('worker');
   });
