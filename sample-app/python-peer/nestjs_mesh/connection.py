@@ -7,43 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from typing import Any, Callable, Dict, Optional
 
-import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
-import h2.settings
 
 from .errors import MeshError, unavailable
 from .frames import DEFAULT_MAX_FRAME_BYTES
+from .http2 import MAX_HEADER_BYTES, Http2, name_of, text_headers
+from .keep_alive import keep_alive
 from .stream import HIGH_WATER_BYTES, HeaderList, Stream
 
 log = logging.getLogger("nestjs_mesh")
-
-#: How much one stream may send ahead of its reader, and how much all of them together.
-STREAM_WINDOW_BYTES = 16 * 1024 * 1024
-WINDOW_BYTES = 64 * 1024 * 1024
-MAX_H2_FRAME_BYTES = 1024 * 1024
-MAX_STREAMS = 1000
-MAX_HEADER_BYTES = 64 * 1024
-CONNECT_TIMEOUT = 5.0
-KEEP_ALIVE_INTERVAL = 10.0
-KEEP_ALIVE_TIMEOUT = 5.0
-
-
-class _H2(h2.connection.H2Connection):
-    """h2 forbids everything after a GOAWAY; RFC 9113 6.8 lets the open streams finish, which a drain depends on."""
-
-    def _receive_goaway_frame(self, frame: Any) -> Any:
-        if frame.error_code != 0:
-            return super()._receive_goaway_frame(frame)
-        event = h2.events.ConnectionTerminated()
-        event.error_code = frame.error_code
-        event.last_stream_id = frame.last_stream_id
-        return [], [event]
 
 
 class Connection(asyncio.Protocol):
@@ -72,16 +48,17 @@ class Connection(asyncio.Protocol):
         #: True when no new streams may be opened: GOAWAY was received or the connection is closing.
         self.going = False
         self.streams: Dict[int, Stream] = {}
+        #: When something has come, on the clock of `loop`.
+        self.last_received = 0.0
         self._on_request = on_request
         self._on_going = on_going
         self._on_closed = on_closed
         self._client = on_request is None
-        self._h2 = _H2(h2.config.H2Configuration(client_side=self._client, header_encoding=False))
+        self._h2 = Http2(self._client)
         self._transport: Optional[asyncio.Transport] = None
         self._flush_scheduled = False
         self._paused = False
         self._keep_alive: Optional[asyncio.Task[None]] = None
-        self._last_received = 0.0
 
     # --- asyncio.Protocol ---
 
@@ -95,25 +72,12 @@ class Connection(asyncio.Protocol):
         if tls is not None and tls.selected_alpn_protocol() != "h2":
             self.fail(unavailable(f"{self.address} did not agree to HTTP/2 in its TLS handshake (ALPN h2)", "not-sent"))
             return
-        codes = h2.settings.SettingCodes
-        values: Dict[Any, int] = {
-            codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-            codes.MAX_FRAME_SIZE: MAX_H2_FRAME_BYTES,
-            codes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-            codes.MAX_HEADER_LIST_SIZE: MAX_HEADER_BYTES,
-        }
-        if self._client:
-            values[codes.ENABLE_PUSH] = 0
-        # Set before the preface, so that they hold from the first stream on and not only after their acknowledgement.
-        self._h2.local_settings = h2.settings.Settings(client=self._client, initial_values=values)
-        self._h2.max_inbound_frame_size = MAX_H2_FRAME_BYTES
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(WINDOW_BYTES - 65535)
-        self._keep_alive = self.loop.create_task(self._watch())
+        self._h2.begin()
+        self._keep_alive = self.loop.create_task(keep_alive(self))
         self.schedule_flush()
 
     def data_received(self, data: bytes) -> None:
-        self._last_received = self.loop.time()
+        self.last_received = self.loop.time()
         try:
             events = self._h2.receive_data(data)
         except h2.exceptions.ProtocolError as error:
@@ -169,6 +133,11 @@ class Connection(asyncio.Protocol):
             return
         self.schedule_flush()
 
+    def ping(self) -> None:
+        """PING, which the other side answers at once."""
+        self._h2.ping(b"nestmesh")
+        self.schedule_flush()
+
     def acknowledge(self, stream_id: int, size: int) -> None:
         """WINDOW_UPDATE when it is worth one."""
         if not self.lost.done():
@@ -205,6 +174,12 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         self._over(error)
 
+    def abort(self, error: MeshError) -> None:
+        """As `fail`, without waiting for the last bytes to leave: nobody takes them."""
+        if self._transport is not None:
+            self._transport.abort()
+        self.fail(error)
+
     def _over(self, error: MeshError) -> None:
         self.error = self.error or error
         self.going = True
@@ -230,7 +205,7 @@ class Connection(asyncio.Protocol):
             else:
                 self.acknowledge(event.stream_id, event.flow_controlled_length)
         elif isinstance(event, h2.events.RequestReceived) and self._on_request is not None:
-            stream = Stream(self, event.stream_id, _text_headers(event.headers))
+            stream = Stream(self, event.stream_id, text_headers(event.headers))
             self.streams[stream.id] = stream
             self._on_request(stream)
         elif isinstance(event, h2.events.RemoteSettingsChanged):
@@ -241,20 +216,20 @@ class Connection(asyncio.Protocol):
         elif stream is None:
             return
         elif isinstance(event, h2.events.ResponseReceived):
-            stream.on_response(_text_headers(event.headers))
+            stream.on_response(text_headers(event.headers))
         elif isinstance(event, h2.events.TrailersReceived):
-            stream.trailers = _text_headers(event.headers)
+            stream.trailers = text_headers(event.headers)
         elif isinstance(event, h2.events.StreamEnded):
             stream.on_remote_end()
         elif isinstance(event, h2.events.StreamReset):
             refused = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
-            reason = f"{self.address} reset the stream ({_name_of(event.error_code)})"
+            reason = f"{self.address} reset the stream ({name_of(event.error_code)})"
             stream.close(unavailable(reason, "refused" if refused else "unknown"))
 
     def _on_goaway(self, event: h2.events.ConnectionTerminated) -> None:
         self.going = True
         if event.error_code:
-            self.fail(unavailable(f"{self.address} ended the connection ({_name_of(event.error_code)})", "unknown"))
+            self.fail(unavailable(f"{self.address} ended the connection ({name_of(event.error_code)})", "unknown"))
             return
         last = event.last_stream_id or 0
         for stream in [s for s in self.streams.values() if self._client and s.id > last]:
@@ -285,56 +260,3 @@ class Connection(asyncio.Protocol):
         data = self._h2.data_to_send()
         if data and self._transport is not None and not self.lost.done():
             self._transport.write(data)
-
-    async def _watch(self) -> None:
-        """Fails a connection whose other side never speaks, or falls silent."""
-        await asyncio.wait({self.ready}, timeout=CONNECT_TIMEOUT)
-        silence = f"sent no HTTP/2 SETTINGS within {CONNECT_TIMEOUT:g} s"
-        asked_at = 0.0 if self.ready.done() else self._last_received
-        while self._last_received > asked_at:  # anything that arrived proves life, not only the answer to a PING
-            await asyncio.sleep(KEEP_ALIVE_INTERVAL)
-            asked_at = self.loop.time()
-            self._h2.ping(b"nestmesh")
-            self.schedule_flush()
-            await asyncio.sleep(KEEP_ALIVE_TIMEOUT)
-            silence = f"did not answer a PING within {KEEP_ALIVE_TIMEOUT:g} s"
-        if self._transport is not None:
-            self._transport.abort()
-        self.fail(unavailable(f"{self.address} {silence}", "unknown" if self.ready.done() else "not-sent"))
-
-
-def _name_of(code: Any) -> Any:
-    return getattr(code, "name", code)
-
-
-def _text_headers(headers: Any) -> Dict[str, str]:
-    """Header values are UTF-8 or, as HTTP once had it, Latin-1; several of one name are joined."""
-    result: Dict[str, str] = {}
-    for raw_key, raw_value in headers:
-        key = raw_key.decode("latin-1")
-        try:
-            value = raw_value.decode("utf-8")
-        except UnicodeDecodeError:
-            value = raw_value.decode("latin-1")
-        result[key] = f"{result[key]}, {value}" if key in result else value
-    return result
-
-
-async def dial(connection: Connection, host: str, port: int, tls: Optional[ssl.SSLContext]) -> None:
-    """Connects; returns once the other side's SETTINGS have come, or raises MeshError (`not-sent`)."""
-
-    async def connect() -> None:
-        await connection.loop.create_connection(lambda: connection, host, port, ssl=tls)
-        await connection.ready
-
-    try:
-        await asyncio.wait_for(connect(), CONNECT_TIMEOUT)
-        return
-    except asyncio.TimeoutError:
-        error = unavailable(f"{host}:{port} did not answer within {CONNECT_TIMEOUT:g} s", "not-sent")
-    except MeshError as failure:
-        error = unavailable(failure.message, "not-sent")
-    except OSError as failure:
-        error = unavailable(f"cannot connect to {host}:{port}: {failure}", "not-sent")
-    connection.fail(error)
-    raise error

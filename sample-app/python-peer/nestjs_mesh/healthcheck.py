@@ -8,7 +8,8 @@ import os
 import ssl
 from typing import List, Optional
 
-from .connection import Connection, dial
+from .connection import Connection
+from .dialling import dial
 from .errors import MeshError
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Ty
 from h2.errors import ErrorCodes
 
 from .codec import CODEC_HEADER, CallId, agreed_codec
-from .connection import CONNECT_TIMEOUT
 from .errors import MeshError, unavailable
+from .keep_alive import CONNECT_TIMEOUT
 from .packets import is_token, new_token
 from .side_packets import Arrival, Arrivals, Taker
 from .stream import HeaderList, Reader, Stream

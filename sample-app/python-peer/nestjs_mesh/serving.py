@@ -11,10 +11,11 @@ from urllib.parse import unquote
 from .call_stream import ServedStream, error_of
 from .channel import Channel, PeerInfo
 from .codec import agreed_codec
-from .connection import CONNECT_TIMEOUT, MAX_STREAMS
 from .errors import ERROR_CODES, MeshError, unavailable
 from .handlers import ChannelHandler
 from .headers import DEFAULT_CHANNEL, metadata_of
+from .http2 import MAX_STREAMS
+from .keep_alive import CONNECT_TIMEOUT
 from .packet_channel import PacketChannel
 from .packets import is_token
 from .side_packets import Arrival

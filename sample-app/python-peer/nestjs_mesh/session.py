@@ -8,8 +8,9 @@ from typing import Any, Dict, List, Optional
 
 from .call_stream import CallingStream, ServedStream
 from .channel import Channel, PeerInfo
-from .connection import Connection, dial
+from .connection import Connection
 from .core import Core
+from .dialling import dial
 from .errors import MeshError, unavailable
 from .headers import encode_component, metadata_of
 from .link import OneNode

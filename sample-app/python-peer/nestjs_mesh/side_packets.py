@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 from h2.errors import ErrorCodes
 
 from .codec import CallId
-from .connection import CONNECT_TIMEOUT, MAX_STREAMS, STREAM_WINDOW_BYTES
 from .errors import MeshError, unavailable
 from .frames import encode_frame
+from .http2 import MAX_STREAMS, STREAM_WINDOW_BYTES
+from .keep_alive import CONNECT_TIMEOUT
 from .stream import Reader, Stream
 
 if TYPE_CHECKING:

@@ -276,7 +276,7 @@ def test_a_peer_that_refuses_the_channel_gives_a_typed_error(files: str, status:
 
 def test_a_server_that_never_sends_settings_is_given_up(files: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        monkeypatch.setattr("nestjs_mesh.connection.CONNECT_TIMEOUT", 0.2)
+        monkeypatch.setattr("nestjs_mesh.dialling.CONNECT_TIMEOUT", 0.2)
         held: List[Any] = []
         server = await asyncio.start_server(lambda reader, writer: held.append(writer), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]  # type: ignore[attr-defined, unused-ignore]

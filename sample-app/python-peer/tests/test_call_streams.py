@@ -15,9 +15,9 @@ import pytest
 
 from nestjs_mesh import Context, MeshError, Peer, RpcError
 from nestjs_mesh.codec import decode_json
-from nestjs_mesh.connection import STREAM_WINDOW_BYTES
 from nestjs_mesh.errors import NO_HANDLER
 from nestjs_mesh.frames import FrameDecoder, Oversized, encode_frame
+from nestjs_mesh.http2 import STREAM_WINDOW_BYTES
 
 from .conftest import RawClient, RedisServer, eventually, next_line, raw_client, run, script
 

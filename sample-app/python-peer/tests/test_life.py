@@ -260,8 +260,8 @@ def test_advertise_replaces_what_is_announced(advertise: str, expected: Tuple[st
 
 def test_a_silent_connection_is_given_up_after_the_keep_alive(files: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        monkeypatch.setattr("nestjs_mesh.connection.KEEP_ALIVE_INTERVAL", 0.2)
-        monkeypatch.setattr("nestjs_mesh.connection.KEEP_ALIVE_TIMEOUT", 0.3)
+        monkeypatch.setattr("nestjs_mesh.keep_alive.KEEP_ALIVE_INTERVAL", 0.2)
+        monkeypatch.setattr("nestjs_mesh.keep_alive.KEEP_ALIVE_TIMEOUT", 0.3)
         async with script("tests/interop_peer.py", "--registry", files, "--service", "frozen") as process:
             await next_line(process, "ready")
             async with Peer("caller", files) as caller:
