@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
-from typing import Any, Callable, Dict, Mapping, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Set
 from urllib.parse import unquote_to_bytes
-
-from h2.errors import ErrorCodes
 
 from .call_stream import call_metadata
 from .channel import PeerInfo
 from .codec import decode_json, encode_json
 from .context import Context
-from .errors import NO_HANDLER, MeshError, NoHandlerError, RpcError
+from .errors import MeshError, NoHandlerError
 from .handlers import Handlers
 from .inbound_call import InboundCall
 from .stream import Reader, Stream
+from .unary_answer import Refusal, error_of, respond
 
 log = logging.getLogger("nestjs_mesh")
 
-#: A body that stands still for this many seconds is given up, and so is an answer that is not read.
+#: A body that stands still for this many seconds is given up.
 BODY_TIMEOUT = 30.0
-#: How long a caller may go on sending after our answer; a reset at once makes `curl` drop the answer.
-LINGER = 1.0
 
 
 def check_http(http: Optional[Mapping[str, bool]], on_loopback: bool) -> Dict[str, bool]:
@@ -80,31 +76,15 @@ class UnaryRequests:
             allowed = {"allow": ", ".join(takes)}
             raise Refusal("UNIMPLEMENTED", f"/{kind} takes {' or '.join(takes)}, not {method}", 405, allowed)
         if kind == "health":
-            _answer(stream, 200, b'{"status":"live"}')
+            respond(stream, 200, b'{"status":"live"}')
         elif kind == "ready":
             reasons = self._reasons()
             ready: Dict[str, Any] = {"status": "not ready", "reasons": reasons} if reasons else {"status": "ready"}
-            _answer(stream, 503 if reasons else 200, json.dumps(ready, separators=(",", ":")).encode())
+            respond(stream, 503 if reasons else 200, json.dumps(ready, separators=(",", ":")).encode())
         elif self._draining():
             raise Refusal("UNAVAILABLE", "this node is shutting down")
         else:
             UnaryCall(self, stream, _route_in(name, stream.headers), is_event=kind == "events")
-
-
-class Refusal(MeshError):
-    """The fault of a request, in a status of HTTP (RFC 9110, 15), which says more than that of a code."""
-
-    def __init__(
-        self, code: str, message: str, status: Optional[int] = None, headers: Optional[Dict[str, str]] = None
-    ) -> None:
-        super().__init__(code, message, delivery="refused")
-        self._status = status or self.http_status
-        self._headers = headers
-
-    def answer(self, stream: Stream) -> None:
-        """Answers the request with it."""
-        body = json.dumps({"error": {"code": self.code, "message": self.message}}, separators=(",", ":")).encode()
-        _answer(stream, self._status, body, self._headers)
 
 
 class UnaryCall(Reader):
@@ -163,7 +143,7 @@ class UnaryCall(Reader):
             return
         handlers, ctx = self._requests.handlers, self._ctx
         if self._is_event:
-            _answer(self._stream, 202)
+            respond(self._stream, 202)
             takers = handlers.receive_event(ctx.pattern, ctx.peer.service)
             if takers:
                 handlers.events.start(takers, data, ctx)
@@ -194,8 +174,8 @@ class UnaryCall(Reader):
     def _reply(self, answer: Dict[str, Any]) -> None:
         self._stall.cancel()
         if "err" in answer:
-            status, error = _error_of(answer["err"], answer.get("errorId"))
-            _answer(self._stream, status, self._encode({"error": error}))
+            status, error = error_of(answer["err"], answer.get("errorId"))
+            respond(self._stream, status, self._encode({"error": error}))
             return
         if "response" in answer:
             self._values += 1
@@ -204,7 +184,7 @@ class UnaryCall(Reader):
                 raise MeshError("UNIMPLEMENTED", f"{self._ctx.pattern} {what} (POST /channel with x-mesh-pattern)")
             self._held = self._encode(answer["response"])
         if answer.get("isDisposed"):
-            _answer(self._stream, 200 if self._values else 204, self._held)
+            respond(self._stream, 200 if self._values else 204, self._held)
 
     def _encode(self, value: Any) -> bytes:
         try:
@@ -235,46 +215,3 @@ def _route_in(name: str, headers: Dict[str, str]) -> str:
 def _too_large(size: str, limit: int) -> Refusal:
     message = f"a body of {size} bytes is over max_frame_bytes ({limit}) of the receiver"
     return Refusal("RESOURCE_EXHAUSTED", message, 413)
-
-
-def _error_of(err: Any, error_id: Optional[str]) -> Tuple[int, Dict[str, Any]]:
-    """The status, and what `error` holds in the body, for the `err` and the `errorId` of a response packet."""
-    fault, http_status = MeshError.from_wire(err), RpcError(err).http_status
-    if fault is not None:
-        error = {"code": fault.code, "message": fault.message}
-        return fault.http_status, error if fault.details is None else {**error, "details": fault.details}
-    if err == NO_HANDLER:
-        return 404, {"code": "NOT_FOUND", "message": NO_HANDLER}
-    message = err.get("message") if isinstance(err, dict) else err
-    if http_status is not None and isinstance(message, str):
-        # A status that is no error would say that the call has succeeded.
-        return max(http_status, 400), {"code": err["code"], "message": message, "details": err["details"]}
-    details = {**err, "errorId": error_id} if error_id is not None and isinstance(err, dict) else err
-    text = message if isinstance(message, str) else "the handler failed"
-    return 500, {"code": "UNKNOWN", "message": text, "details": details}
-
-
-def _answer(
-    stream: Stream, status: int, body: Optional[bytes] = None, headers: Optional[Dict[str, str]] = None
-) -> None:
-    if not stream.writable:
-        return
-    head = {} if body is None else {"content-type": "application/json", "content-length": str(len(body))}
-    stream.respond(status, {**(headers or {}), **head}.items())
-    if body and stream.headers.get(":method") != "HEAD":
-        stream.write(body)
-    stream.end()
-    asyncio.get_event_loop().call_later(LINGER, _let_go, stream, stream.pending_bytes)
-
-
-def _let_go(stream: Stream, before: int, idle: float = 0.0) -> None:
-    """Ends what the caller leaves open: its own half behind the answer, and an answer that it does not read."""
-    idle = idle + LINGER if stream.pending_bytes == before else 0.0
-    if stream.closed:
-        return
-    if not stream.has_output:
-        stream.reset(ErrorCodes.NO_ERROR)
-    elif idle >= BODY_TIMEOUT:
-        stream.reset(ErrorCodes.CANCEL)
-    else:
-        asyncio.get_event_loop().call_later(LINGER, _let_go, stream, stream.pending_bytes, idle)

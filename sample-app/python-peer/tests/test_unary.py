@@ -9,6 +9,7 @@ from typing import Any, AsyncIterator, Dict, List, Optional, Tuple
 import pytest
 
 import nestjs_mesh.unary
+import nestjs_mesh.unary_answer
 from nestjs_mesh import Context, HttpError, MeshError, Peer, RpcError
 from nestjs_mesh.errors import NO_HANDLER
 
@@ -262,7 +263,7 @@ def test_a_caller_that_goes_on_sending_after_the_answer_is_reset_in_the_end(
     files: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test() -> None:
-        monkeypatch.setattr(nestjs_mesh.unary, "LINGER", 0.1)
+        monkeypatch.setattr(nestjs_mesh.unary_answer, "LINGER", 0.1)
         async with make_peer(files, max_frame_bytes=2048) as peer, raw_client(peer) as client:
             client.plain = True
             client.request("POST", "/rpc/sum")
@@ -276,8 +277,8 @@ def test_a_caller_that_goes_on_sending_after_the_answer_is_reset_in_the_end(
 
 def test_an_answer_that_nobody_reads_is_given_up(files: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        monkeypatch.setattr(nestjs_mesh.unary, "LINGER", 0.05)
-        monkeypatch.setattr(nestjs_mesh.unary, "BODY_TIMEOUT", 0.2)
+        monkeypatch.setattr(nestjs_mesh.unary_answer, "LINGER", 0.05)
+        monkeypatch.setattr(nestjs_mesh.unary_answer, "UNREAD_TIMEOUT", 0.2)
         async with make_peer(files) as peer, raw_client(peer) as client:
             plain = peer._core.plain
             assert plain is not None
