@@ -6,7 +6,6 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
-import { NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
 import { MeshNode } from '../node/mesh-node.js';
 import type { AnnouncedHandlers } from '../registry/announced.js';
 import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
@@ -17,7 +16,7 @@ import type { InboundCall } from '../transport/inbound-call.js';
 import type { InboundEvent, Origin } from '../transport/packet-channel.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { serveChannel } from './channel-replies.js';
-import { CallSource, ChannelSource } from './context-sources.js';
+import { ChannelSource } from './context-sources.js';
 import { MeshChannel } from './mesh.channel.js';
 import { MeshContext } from './mesh.context.js';
 import { channelExtrasOf } from './mesh.decorators.js';
@@ -26,16 +25,14 @@ import type { MeshEvents, MeshStatus } from './mesh.status.js';
 import { checkListener, listenTo, statusOf } from './mesh.status.js';
 import { MESH_TRANSPORT } from './mesh.tokens.js';
 import { EventRoutes } from './event-routes.js';
-import { guard, isPromiseLike } from './foreign.js';
+import { guard } from './foreign.js';
 import { HandlerClaims, type HandlerNames } from './handler-claims.js';
 import { MessageRoutes } from './message-routes.js';
-import { reply, replyFailure } from './replies.js';
 import { checkedSerialization, nodeOptionsOf, type ServerSerialization } from './serialization.js';
 import { ServerSerializing } from './server-serialization.js';
 import { asRoute } from './route.js';
-import { ServedEvents } from './served-events.js';
-
-const doNothing = (): void => undefined;
+import { ServedCalls } from './served-calls.js';
+import { ServedEvents, type Hooked } from './served-events.js';
 
 function channelWords(name: string | undefined): string {
   return name === undefined ? 'the default channel' : `the channel "${name}"`;
@@ -58,12 +55,12 @@ export class MeshServer
   private readonly ownsNode: boolean;
   private readonly requests = new MessageRoutes();
   private readonly events = new EventRoutes();
+  private readonly calls: ServedCalls;
   private readonly served: ServedEvents;
   private readonly channels = new Map<string | undefined, MessageHandler>();
   private readonly claims = new HandlerClaims();
   private readonly listening: (() => void)[] = [];
   private readonly serializing: ServerSerializing | undefined;
-  private hooked = false;
   /** Resolves when the application is ready; `undefined` when it is, or when nobody tells, as without `MeshModule`. */
   private gate: Promise<void> | undefined;
 
@@ -82,9 +79,9 @@ export class MeshServer
     const codecs = checkedSerialization(serialization);
     if (codecs !== undefined)
       this.serializing = new ServerSerializing(codecs, this.node.service, this.logger);
-    this.served = new ServedEvents(this.node, this.logger, (context, step) =>
-      this.runWithProcessingHooks(context, step),
-    );
+    const hooked: Hooked = (context, step) => this.runWithProcessingHooks(context, step);
+    this.calls = new ServedCalls(this.node, this.logger, hooked);
+    this.served = new ServedEvents(this.node, this.logger, hooked);
     this.node.setHandlers(this);
     this.node.registry.onStatus((status) => this._status$.next(statusOf(status)));
     const { serializer, deserializer } = serialization;
@@ -152,12 +149,12 @@ export class MeshServer
   }
 
   override setOnProcessingStartHook(hook: Parameters<Server['setOnProcessingStartHook']>[0]): void {
-    this.hooked = true;
+    this.calls.isHooked = true;
     super.setOnProcessingStartHook(hook);
   }
 
   override setOnProcessingEndHook(hook: Parameters<Server['setOnProcessingEndHook']>[0]): void {
-    this.hooked = true;
+    this.calls.isHooked = true;
     // It belongs to a tool, and runs where nothing catches what it throws.
     super.setOnProcessingEndHook((transport, context) => {
       guard(
@@ -211,17 +208,7 @@ export class MeshServer
 
   private dispatch(call: InboundCall, origin: Origin): void {
     const route = this.routeOf(call.pattern);
-    const served = this.requests.get(route);
-    if (served === undefined) {
-      call.fail(NO_MESSAGE_HANDLER);
-      return;
-    }
-    const { handler, limits } = served;
-    if (limits?.begin(call) === false) return;
-    const done = limits === undefined ? doNothing : limits.end;
-    const context = new MeshContext([new CallSource(call, origin, this.node), route]);
-    if (this.hooked) this.handleHooked(call, handler, context, done);
-    else this.run(call, handler, context, done);
+    this.calls.serve(call, origin, route, this.requests.get(route));
   }
 
   onEvent(event: InboundEvent, origin: Origin): void {
@@ -315,52 +302,4 @@ export class MeshServer
     const served = this.requests.get(route);
     return served === undefined ? [] : [served.handler];
   };
-
-  private run(call: InboundCall, handler: MessageHandler, context: MeshContext, done: () => void): void {
-    const { logger } = this;
-    let result: unknown;
-    try {
-      result = handler(call.data, context);
-    } catch (error) {
-      replyFailure({ call, peer: context.peer, logger }, error);
-      done();
-      return;
-    }
-    if (isPromiseLike(result)) {
-      result.then(
-        (value) => reply(call, context.peer, value, done, logger),
-        (error: unknown) => {
-          replyFailure({ call, peer: context.peer, logger }, error);
-          done();
-        },
-      );
-    } else reply(call, context.peer, result, done, logger);
-  }
-
-  private handleHooked(
-    call: InboundCall,
-    handler: MessageHandler,
-    context: MeshContext,
-    ended: () => void,
-  ): void {
-    let begun = false;
-    const begin = async (done: () => void): Promise<void> => {
-      begun = true;
-      this.run(call, handler, context, () => {
-        ended();
-        done();
-      });
-    };
-    guard(
-      () => this.runWithProcessingHooks(context, begin),
-      (error) => {
-        if (begun) {
-          this.logger.error(error);
-          return;
-        }
-        ended();
-        replyFailure({ call, peer: context.peer, logger: this.logger }, error);
-      },
-    );
-  }
 }
