@@ -8,8 +8,15 @@ import type { MeshErrorCode } from '../protocol/error-code.js';
  */
 export function resetStream(stream: Http2Stream, rstCode: number): void {
   stream._final = (done) => done();
-  stream.close(rstCode);
-  stream.destroy();
+  const reset = (): void => {
+    if (stream.destroyed) return;
+    stream.close(rstCode);
+    stream.destroy();
+  };
+  // Node writes what is pending before it resets, also when it is called while it reads. If another stream is just being closed
+  // by what was read, that never ends (seen on 20.20). Only for CANCEL does Node itself wait until it has read.
+  if (rstCode === constants.NGHTTP2_CANCEL) reset();
+  else setImmediate(reset);
 }
 
 /** How long a peer may go on sending after our end. */
