@@ -22,13 +22,13 @@ export class SerializedReplies implements ReplyCarrier {
     private readonly failure: (call: InboundCall, error: unknown) => ResponsePacket,
   ) {}
 
-  get congested(): boolean {
-    return this.tail !== undefined || this.inner.congested;
+  isCongested(): boolean {
+    return this.tail !== undefined || this.inner.isCongested(this.call);
   }
 
   async ready(): Promise<void> {
     await (this.tail ?? READY);
-    await this.inner.ready();
+    await this.inner.ready(this.call);
   }
 
   reply(packet: ResponsePacket): void {

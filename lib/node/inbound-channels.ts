@@ -6,9 +6,10 @@ import { FrameStream } from '../transport/frame-stream.js';
 import { refuse, type ChannelAcceptor } from '../transport/listener.js';
 import { PacketChannel, type Origin, type PacketHandler } from '../transport/packet-channel.js';
 import { peerOf, type Peer } from '../transport/peer.js';
-import type { StreamWish } from '../transport/peer-streams.js';
+import { REQUEST, type StreamWish } from '../transport/peer-streams.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import type { Session } from '../transport/session.js';
+import { MAX_TOKEN_LENGTH } from '../transport/stream-tokens.js';
 import type { UnaryPath } from '../transport/unary-path.js';
 import { codecOfCaller } from './channel-codec.js';
 import type { InboundNodes } from './directory.js';
@@ -32,6 +33,8 @@ export interface InboundDeps extends UnaryDeps {
 export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCounts {
   private readonly packetChannels = new Set<PacketChannel>();
   private readonly byNode = new Map<string, PacketChannel>();
+  /** The newest in each session. */
+  private readonly bySession = new Map<Session, PacketChannel>();
   private readonly served: ServedStreams;
   private readonly portless = new Set<PacketChannel>();
   private readonly unary: UnaryRequests;
@@ -94,6 +97,11 @@ export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCou
       else refuse(stream, refused('NOT_FOUND', 'nobody has asked for this stream'));
       return;
     }
+    const packet = headerOf(headers, HEADER.packet);
+    if (packet !== undefined) {
+      this.takePacket(packet, stream, headers, session);
+      return;
+    }
     const peer = peerOf(headers, session.address);
     if (this.deps.draining()) {
       refuse(stream, shuttingDown());
@@ -119,6 +127,24 @@ export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCou
   onUnary(path: UnaryPath, stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: Session): void {
     const origin = this.originOf(headers, peerOf(headers, session.address));
     this.unary.accept(path, { stream, headers, origin });
+  }
+
+  /** A large packet of the packet channel in this session. */
+  private takePacket(
+    token: string,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    session: Session,
+  ): void {
+    const channel = this.bySession.get(session);
+    if (channel === undefined)
+      refuse(stream, refused('FAILED_PRECONDITION', 'this session has no packet channel'));
+    else if (token === REQUEST) channel.takeRequest(stream);
+    else if (
+      token.length > MAX_TOKEN_LENGTH ||
+      !session.arrivals.arrive(token, stream, headers, this.deps.options.connectTimeoutMs)
+    )
+      refuse(stream, refused('ALREADY_EXISTS', 'the token of this stream cannot be used'));
   }
 
   private acceptPackets(
@@ -147,6 +173,10 @@ export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCou
       codec,
     });
     this.packetChannels.add(channel);
+    this.bySession.set(session, channel);
+    void channel.whenClosed.then(() => {
+      if (this.bySession.get(session) === channel) this.bySession.delete(session);
+    });
     if (peer.nodeId !== undefined) this.byNode.set(peer.nodeId, channel);
     if (!peer.listens && !peer.plain) this.portless.add(channel);
     channel.start();

@@ -58,6 +58,15 @@ export class InboundPackets implements PacketHandler {
     );
   }
 
+  onLargeEventLost(route: string, { peer }: PacketChannel, error: MeshError): void {
+    const { events, options } = this.deps;
+    events.sent -= 1;
+    events.lost += 1;
+    options.logger.warn(
+      `the event '${route}' for '${peer.service}' (${peer.address}) was lost on its way: ${error.rawMessage}`,
+    );
+  }
+
   private acknowledged(call: InboundCall): void {
     try {
       call.complete();

@@ -82,6 +82,11 @@ export interface MeshOptions {
   readonly ttlMs?: number | undefined;
   /** How long to wait for the registry, in ms. @default 5_000 */
   readonly registryTimeoutMs?: number | undefined;
+  /**
+   * Packets over this many bytes have an HTTP/2 stream to themselves, so that they do not delay the small ones; 0 = never. Lowering
+   * it costs a stream for more of them, raising it lets larger ones stand in the way. @default 262_144 (256 KiB)
+   */
+  readonly largeMessageBytes?: number | undefined;
   /** Bounds on what one peer can make this node hold. */
   readonly limits?: Partial<WireLimits> | undefined;
   /**
@@ -109,6 +114,7 @@ export const MESH_DEFAULTS = {
   timeoutMs: 30_000,
   connectTimeoutMs: 5_000,
   drainTimeoutMs: 10_000,
+  largeMessageBytes: 262_144,
   duplicateHandlers: 'error',
   codec: 'json',
 } as const;
@@ -137,6 +143,7 @@ export interface ResolvedOptions {
   readonly heartbeatIntervalMs: number;
   readonly ttlMs: number;
   readonly registryTimeoutMs: number;
+  readonly largeMessageBytes: number;
   readonly limits: WireLimits;
   readonly duplicateHandlers: 'error' | 'warn';
   readonly codec: CodecName;

@@ -52,6 +52,17 @@ export class OptionChecks {
     return value;
   }
 
+  bytes(name: string, value: number | undefined, otherwise: number): number {
+    if (value === undefined) return otherwise;
+    if (!Number.isSafeInteger(value) || value < 0 || value > MAX_DECLARABLE_BYTES) {
+      this.fault(
+        `${name} must be a whole number of bytes from 0 to ${MAX_DECLARABLE_BYTES}, not ${show(value)}`,
+      );
+      return otherwise;
+    }
+    return value;
+  }
+
   boolean(name: string, value: boolean | undefined, otherwise: boolean): boolean {
     if (value === undefined || typeof value === 'boolean') return value ?? otherwise;
     this.fault(`${name} must be true or false, not ${show(value)}`);

@@ -26,6 +26,8 @@ export const HEADER = {
   open: 'x-mesh-open',
   /** The codec that the request offers, and the answer takes; without it JSON. */
   codec: 'x-mesh-codec',
+  /** The stream carries one large packet: `request`, or the token that stands in the place of an answer's packet. */
+  packet: 'x-mesh-packet',
 } as const;
 
 /** The trailers that end the callee's half of a call stream. */

@@ -55,15 +55,25 @@ export interface OpenPacket {
   headers?: unknown;
 }
 
+/** The next packet of the answer `id` comes on a stream of its own; with `err` it does not come, and that takes its place. */
+export interface PlaceholderPacket {
+  id: PacketId;
+  open: string;
+  err?: unknown;
+  isDisposed?: boolean;
+  status?: string;
+}
+
 /** No new requests on this channel, please. */
 export interface DrainPacket {
   drain: true;
 }
 
-export type Packet = RequestPacket | EventPacket | ResponsePacket | CancelPacket | OpenPacket | DrainPacket;
+export type Packet =
+  RequestPacket | EventPacket | ResponsePacket | PlaceholderPacket | CancelPacket | OpenPacket | DrainPacket;
 
 /** The kinds of packets. */
-export type PacketKind = 'request' | 'event' | 'response' | 'cancel' | 'open' | 'drain';
+export type PacketKind = 'request' | 'event' | 'response' | 'placeholder' | 'cancel' | 'open' | 'drain';
 
 /** What is known of a packet that is too long to be read. */
 export interface PeekedPacket {
@@ -85,8 +95,9 @@ export function packetKind(value: unknown): PacketKind | undefined {
     return (value as EventPacket).event === true ? 'event' : 'request';
   }
   if (isPacketId(id)) {
-    const { response, err, isDisposed, cancel } = value as Record<string, unknown>;
+    const { response, err, isDisposed, cancel, open } = value as Record<string, unknown>;
     if (cancel === true) return 'cancel';
+    if (typeof open === 'string') return 'placeholder';
     return response !== undefined || err !== undefined || isDisposed !== undefined ? 'response' : undefined;
   }
   if (id !== undefined) return undefined;

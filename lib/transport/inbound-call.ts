@@ -15,9 +15,9 @@ import type { DeadlineQueue } from './deadline-queue.js';
 export interface ReplyCarrier {
   /** Throws a `MeshError` when the packet cannot be written. */
   reply(packet: ResponsePacket): void;
-  /** Resolves when the peer has room. */
-  ready(): Promise<void>;
-  readonly congested: boolean;
+  /** Resolves when the peer has room for more of the call's answer. */
+  ready(call: InboundCall): Promise<void>;
+  isCongested(call: InboundCall): boolean;
   /** The call has ended. */
   settle(call: InboundCall): void;
 }
@@ -139,12 +139,12 @@ export class InboundCall {
 
   /** True when a producer of many values should wait for {@link ready}. */
   get congested(): boolean {
-    return this.carrier.congested;
+    return this.carrier.isCongested(this);
   }
 
   /** Resolves when the caller has room for more; rejects when it is gone. */
   ready(): Promise<void> {
-    return this.carrier.ready();
+    return this.carrier.ready(this);
   }
 
   /** The caller no longer wants the answer, or is gone. */

@@ -4,6 +4,8 @@ import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { EventAck, PacketId, RequestPacket, ResponsePacket } from '../protocol/packet.js';
 import type { FrameStream } from './frame-stream.js';
+import { LargeAnswers } from './large-answers.js';
+import type { LargeMessages } from './large-messages.js';
 import { cancelledByCaller, InboundCall, type ReplyCarrier } from './inbound-call.js';
 import type { Peer } from './peer.js';
 
@@ -12,6 +14,7 @@ export interface InboundCallsHost {
   readonly frames: FrameStream;
   readonly codec: Codec;
   readonly limits: WireLimits;
+  readonly large: LargeMessages;
   readonly peer: Peer;
   /** A call has come that nothing refuses. */
   dispatch(call: InboundCall): void;
@@ -25,26 +28,32 @@ export interface InboundCallsHost {
 
 export class InboundCalls implements ReplyCarrier {
   private readonly calls = new Map<PacketId, InboundCall>();
+  private readonly answers: LargeAnswers;
 
-  constructor(private readonly host: InboundCallsHost) {}
+  constructor(private readonly host: InboundCallsHost) {
+    this.answers = new LargeAnswers(host, (id, error) => this.calls.get(id)?.cancel(error));
+  }
 
-  /** Calls that are being answered. */
+  /** Calls that are being answered, those whose last packet is still on its way included. */
   get size(): number {
-    return this.calls.size;
+    return this.calls.size + this.answers.countWithout(this.calls);
   }
 
-  get congested(): boolean {
-    return this.host.frames.congested;
+  isCongested(call: InboundCall): boolean {
+    return this.host.frames.congested || this.answers.isPending(call.id);
   }
 
-  ready(): Promise<void> {
+  async ready(call: InboundCall): Promise<void> {
+    await this.answers.whenSent(call.id);
     return this.host.frames.ready();
   }
 
   reply(packet: ResponsePacket): void {
-    const { frames, codec, peer } = this.host;
+    const { frames, codec, peer, large } = this.host;
     if (packet.errorId !== undefined && peer.plain) delete packet.errorId;
-    frames.send(codec.encode(packet));
+    const payload = codec.encode(packet);
+    if (large.isLarge(payload)) this.answers.send(packet.id, payload);
+    else frames.send(payload);
   }
 
   settle(call: InboundCall): void {
@@ -106,6 +115,7 @@ export class InboundCalls implements ReplyCarrier {
   /** The peer no longer wants the answer. */
   onCancel(id: PacketId): void {
     this.calls.get(id)?.cancel(cancelledByCaller());
+    this.answers.cancel(id);
   }
 
   /** Answers a request that is no call here. */

@@ -2,6 +2,8 @@
 import { MeshError, type MeshErrorOrigin } from '../protocol/mesh-error.js';
 import type { EventAck, Metadata, PacketId, ResponsePacket } from '../protocol/packet.js';
 import type { DeadlineQueue, Timed } from './deadline-queue.js';
+import type { HeldAnswer } from './held-answer.js';
+import type { LargeSend } from './large-send.js';
 
 /** What is asked of the peer. */
 export interface CallRequest {
@@ -43,6 +45,10 @@ export class OutboundCall implements Timed {
   /** Set by the channel that carries the call. */
   id: PacketId = 0;
   frameNumber = 0;
+  /** The request, where it has a stream of its own. */
+  large: LargeSend | undefined = undefined;
+  /** What of the answer must wait for a packet that has a stream of its own. */
+  held: HeldAnswer | undefined = undefined;
   carrier: CallCarrier | undefined = undefined;
   /** Set when the call waited for a node: part of its time is over. */
   waited = false;

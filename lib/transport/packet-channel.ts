@@ -1,6 +1,8 @@
 /** A packet channel: one long-lived stream that carries all ordinary calls and events between two nodes, both ways. */
-import type { OutgoingHttpHeaders } from 'node:http2';
+import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { JSON_CODEC, type Codec } from '../protocol/codec.js';
+import type { FramePayload } from '../protocol/frame.js';
+import { HEADER } from '../protocol/headers.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import {
@@ -11,6 +13,7 @@ import {
   type EventPacket,
   type Metadata,
   type OpenPacket,
+  type PlaceholderPacket,
   type RequestPacket,
   type ResponsePacket,
 } from '../protocol/packet.js';
@@ -22,7 +25,9 @@ import { InboundCalls, type InboundCallsHost } from './inbound-calls.js';
 import type { OutboundCall } from './outbound-call.js';
 import { OutboundCalls, type OutboundCallsHost } from './outbound-calls.js';
 import type { Peer } from './peer.js';
-import { DialledStreams, WishedStreams, type StreamWish } from './peer-streams.js';
+import { DialledStreams, REQUEST, WishedStreams, type StreamWish } from './peer-streams.js';
+import { LargeMessages, overLimit, type LargeMessagesHost } from './large-messages.js';
+import type { LargeFetchEvents } from './large-fetch.js';
 import type { RawChannel } from './raw-channel.js';
 import type { Session } from './session.js';
 import type { AcceptedStream } from './stream-opening.js';
@@ -61,6 +66,8 @@ export interface PacketHandler {
   onEvent(event: InboundEvent, channel: PacketChannel): void;
   /** Frames that are no packets: the default raw handler's reader, or `undefined` when there is none. */
   onDefaultRaw(channel: PacketChannel): RawChannel | undefined;
+  /** An event that was handed over has not left as a whole, or the peer has not taken it. */
+  onLargeEventLost(route: string, channel: PacketChannel, error: MeshError): void;
   /** The peer wants no new requests on this channel. */
   onDrain(channel: PacketChannel): void;
   /** The peer, which cannot open streams, wishes for one; answered by `channel.fulfil` or `channel.refuseWish`. */
@@ -82,6 +89,8 @@ export interface PacketChannelOptions {
   readonly identity: OutgoingHttpHeaders;
   /** How long the peer may take to answer when a further stream is opened, in ms. */
   readonly connectTimeoutMs: number;
+  /** Packets over this many bytes have a stream of their own; 0 = never. */
+  readonly largeMessageBytes: number;
   readonly handler: PacketHandler;
   readonly limits: WireLimits;
   /** What the headers of the stream said beside the peer itself. */
@@ -90,7 +99,9 @@ export interface PacketChannelOptions {
   readonly codec?: Codec | undefined;
 }
 
-export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, InboundCallsHost {
+export class PacketChannel
+  implements FrameReader, Origin, OutboundCallsHost, InboundCallsHost, LargeMessagesHost
+{
   readonly channel = this;
   readonly peer: Peer;
   /** True when this node opened the channel. */
@@ -99,8 +110,10 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
   readonly limits: WireLimits;
   readonly codec: Codec;
   private readonly handler: PacketHandler;
+  private readonly identity: OutgoingHttpHeaders;
   private readonly connectTimeoutMs: number;
-  private readonly streams: DialledStreams | WishedStreams;
+  readonly streams: DialledStreams | WishedStreams;
+  readonly large: LargeMessages;
   private readonly outbound: OutboundCalls;
   private readonly inbound: InboundCalls;
   private readonly events = new EventLedger();
@@ -127,10 +140,15 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     this.limits = options.limits;
     this.codec = options.codec ?? JSON_CODEC;
     this.handler = options.handler;
+    this.identity = identity;
     this.connectTimeoutMs = options.connectTimeoutMs;
     this.streams = options.dialled
       ? new DialledStreams(session, identity)
-      : new WishedStreams(session, identity, (wish) => frames.send(this.codec.encode(wish)));
+      : new WishedStreams(session, identity, options.connectTimeoutMs, (wish) =>
+          frames.send(this.codec.encode(wish)),
+        );
+    const never = options.peer.plain || options.largeMessageBytes === 0;
+    this.large = new LargeMessages(this, never ? Infinity : options.largeMessageBytes);
     this.outbound = new OutboundCalls(this);
     this.inbound = new InboundCalls(this);
   }
@@ -162,6 +180,10 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     return this.events.unsent(this.frames.framesWritten);
   }
 
+  private get isIdle(): boolean {
+    return this.openCalls === 0 && this.large.size === 0;
+  }
+
   /** Sends the request of a call and carries it from here on. A request that cannot be sent fails the call. */
   request(call: OutboundCall): void {
     this.outbound.request(call);
@@ -172,9 +194,11 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     const packet: EventPacket = { pattern: this.peer.plain ? pattern : route, data };
     if (metadata !== undefined) packet.metadata = metadata;
     const payload = this.codec.encode(packet);
-    const { framesQueued, framesWritten } = this.frames;
-    this.frames.send(payload);
-    this.events.note(framesQueued, framesWritten);
+    if (this.large.isLarge(payload)) {
+      this.largeEvent(route, payload);
+      return;
+    }
+    this.sendEvent(payload);
   }
 
   /**
@@ -226,13 +250,15 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
 
   /** Calls `listener` once as soon as no call is open in either direction. */
   onIdle(listener: () => void): void {
-    if (this.openCalls === 0 || this.closed) listener();
+    if (this.isIdle || this.closed) listener();
     else this.idleListeners.push(listener);
   }
 
   /** Fails the calls that are open, telling the peer, and ends our half once everything has left. */
   close(): void {
-    this.outbound.failAll(new MeshError('UNAVAILABLE', 'the mesh node was closed'), true);
+    this.outbound.failAll(new MeshError('UNAVAILABLE', 'the mesh node was closed'), {
+      tellPeer: true,
+    });
     this.frames.end();
   }
 
@@ -248,17 +274,17 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     }
     switch (packetKind(value)) {
       case 'response':
-        this.outbound.onResponse(value as ResponsePacket);
+        this.outbound.onResponse(value as ResponsePacket, payload.length);
         return;
       case 'request':
         this.inbound.onRequest(value as RequestPacket);
         return;
-      case 'event': {
-        const { id, pattern, data, metadata, timeout, ack } = value as EventPacket;
-        if (id === undefined) this.handler.onEvent({ pattern, data, metadata: readMetadata(metadata) }, this);
-        else this.inbound.onEvent({ id, pattern, data, metadata, timeout }, ack);
+      case 'event':
+        this.onEvent(value as EventPacket);
         return;
-      }
+      case 'placeholder':
+        this.outbound.onPlaceholder(value as PlaceholderPacket);
+        return;
       case 'cancel':
         this.inbound.onCancel((value as CancelPacket).id);
         return;
@@ -283,11 +309,7 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
   }
 
   onOversize(declaredBytes: number, head: Buffer): void {
-    const error = new MeshError(
-      'RESOURCE_EXHAUSTED',
-      `a message of ${declaredBytes} bytes is over limits.maxFrameBytes (${this.limits.maxFrameBytes}) of the receiver`,
-      { delivery: 'refused', details: { bytes: declaredBytes, maxFrameBytes: this.limits.maxFrameBytes } },
-    );
+    const error = overLimit(declaredBytes, this.limits);
     const peeked = this.codec.peekPacket(head);
     if (peeked === undefined) {
       this.fault('oversize', error.rawMessage);
@@ -306,7 +328,9 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
   onEnd(): void {
     this.raw?.onEnd();
     // The peer sends no more requests and no more answers: calls on their way out can only fail.
-    this.outbound.failAll(new MeshError('UNAVAILABLE', `${this.frames.name} was ended by the peer`));
+    this.outbound.failAll(new MeshError('UNAVAILABLE', `${this.frames.name} was ended by the peer`), {
+      spareHeld: true,
+    });
     this.peerDrains = true;
     if (this.raw === undefined) this.onIdle(() => this.frames.end());
   }
@@ -316,6 +340,7 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     this.raw?.onClose(error);
     const reason = error ?? new MeshError('UNAVAILABLE', `${this.frames.name} was closed`);
     this.streams.close(reason);
+    this.large.close(new MeshError('UNAVAILABLE', reason.rawMessage, { cause: reason }));
     this.outbound.failAll(reason);
     this.inbound.cancelAll(reason);
     this.handler.onClosed(this, error);
@@ -333,7 +358,67 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     // Beyond `limits.maxChannels` they are refused, and each refusal is a stream for a moment.
     else if (this.wishedStreams >= 2 * this.limits.maxChannels)
       this.fault('wishes', 'the peer asks for streams faster than they can be refused; some are ignored');
-    else this.handler.onWish({ token, headers: readMetadata(headers) ?? {} }, this);
+    else {
+      const wish = { token, headers: readMetadata(headers) ?? {} };
+      if (wish.headers[HEADER.packet] === REQUEST) this.large.fetch(token, this.requestEvents());
+      else this.handler.onWish(wish, this);
+    }
+  }
+
+  /** The peer has opened a stream for one request or event of this channel. */
+  takeRequest(stream: ServerHttp2Stream): void {
+    this.large.fetchOf(this.requestEvents()).start(stream);
+    // Only after it is read: Node ends a stream that has its answer and is not.
+    stream.respond({ ':status': 200, ...this.identity }, { endStream: true });
+  }
+
+  private requestEvents(): LargeFetchEvents {
+    return {
+      onFrame: (payload) => this.onLargeRequest(payload),
+      onOversize: (bytes, head) => {
+        const peeked = this.codec.peekPacket(head);
+        const error = overLimit(bytes, this.limits);
+        if (peeked?.isRequest === true) this.inbound.replyError(peeked.id, error);
+        else this.fault('oversize', error.rawMessage);
+      },
+      onFailure: (error) => {
+        // Who cancels a call takes its stream away.
+        if (error.code !== 'CANCELLED' && error.code !== 'NOT_FOUND')
+          this.fault('large', `a large message did not arrive: ${error.rawMessage}`);
+      },
+      onSurplus: () => this.fault('surplus', 'the peer sent more than one frame on the stream of a packet'),
+    };
+  }
+
+  private onLargeRequest(payload: Buffer): void {
+    let value: unknown;
+    try {
+      value = this.codec.decode(payload);
+    } catch (error) {
+      this.onUnreadable(payload, MeshError.from(error));
+      return;
+    }
+    const kind = packetKind(value);
+    if (kind === 'request') this.inbound.onRequest(value as RequestPacket);
+    else if (kind === 'event') this.onEvent(value as EventPacket);
+    else this.fault('large', 'the peer sent what is no request on the stream of a request; it is ignored');
+  }
+
+  private onEvent({ id, pattern, data, metadata, timeout, ack }: EventPacket): void {
+    if (id === undefined) this.handler.onEvent({ pattern, data, metadata: readMetadata(metadata) }, this);
+    else this.inbound.onEvent({ id, pattern, data, metadata, timeout }, ack);
+  }
+
+  private sendEvent(payload: FramePayload): void {
+    const { framesQueued, framesWritten } = this.frames;
+    this.frames.send(payload);
+    this.events.note(framesQueued, framesWritten);
+  }
+
+  private largeEvent(route: string, payload: FramePayload): void {
+    const onFailure = (error: MeshError): void => this.handler.onLargeEventLost(route, this, error);
+    const send = this.large.send(payload, undefined, { onDone: doNothing, onFailure });
+    if (send === undefined) this.sendEvent(payload);
   }
 
   private onDrain(): void {
@@ -366,7 +451,7 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
   }
 
   checkIdle(): void {
-    if (this.idleListeners.length === 0 || this.openCalls > 0) return;
+    if (this.idleListeners.length === 0 || !this.isIdle) return;
     const listeners = this.idleListeners;
     this.idleListeners = [];
     for (const listener of listeners) listener();
@@ -377,6 +462,10 @@ export class PacketChannel implements FrameReader, Origin, OutboundCallsHost, In
     this.faults.add(kind);
     this.handler.onFault(`${this.frames.name}: ${message}`);
   }
+}
+
+function doNothing(): void {
+  // An event has no answer.
 }
 
 function cannotOpen(): MeshError {

@@ -1,12 +1,22 @@
 /** How a packet channel comes by further streams with its peer: opened where this node dialled, wished for where it did not. */
 import { randomUUID } from 'node:crypto';
-import type { ClientSessionRequestOptions, OutgoingHttpHeaders } from 'node:http2';
+import type { ClientSessionRequestOptions, Http2Stream, OutgoingHttpHeaders } from 'node:http2';
 import { errorTrailers, readTrailers } from '../protocol/call-status.js';
 import { CHANNEL_PATH, HEADER, TRAILER } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { OpenPacket } from '../protocol/packet.js';
 import type { Session } from './session.js';
 import type { AcceptedStream } from './stream-opening.js';
+import type { StreamTaker } from './stream-tokens.js';
+
+/** What `x-mesh-packet` says of a request or an event. */
+export const REQUEST = 'request';
+
+/** Who needs a stream; one of the two is called, unless it is forgotten before. */
+export interface StreamUser {
+  use(stream: Http2Stream): void;
+  fail(error: MeshError): void;
+}
 
 /** What both ways have in common. */
 export interface PeerStreams {
@@ -15,6 +25,15 @@ export interface PeerStreams {
    * `timeoutMs`, else as the peer says.
    */
   open(headers: OutgoingHttpHeaders, timeoutMs: number): Promise<AcceptedStream>;
+  /**
+   * Has a stream on which this side writes one packet: a request or an event, or the packet for which the token stands. Returns
+   * the way to forget it, or `undefined` when the session gives no more streams. Throws a `MeshError` when it cannot be asked for.
+   */
+  offer(token: string | undefined, user: StreamUser): (() => void) | undefined;
+  /** Has the stream on which the peer writes the packet for which the token stands. Returns the way to forget it. */
+  fetch(token: string, user: StreamUser): () => void;
+  /** The packet for which the token stands is not wanted. */
+  discard(token: string): void;
   /** The channel is gone: what is not open yet fails. */
   close(reason: MeshError): void;
 }
@@ -72,6 +91,30 @@ export class DialledStreams implements PeerStreams {
     }
   }
 
+  offer(token: string | undefined, user: StreamUser): (() => void) | undefined {
+    if (!this.session.usable) return undefined;
+    user.use(
+      this.session.begin({ ...this.opening, [HEADER.packet]: token ?? REQUEST }, { endStream: false }),
+    );
+    return doNothing;
+  }
+
+  fetch(token: string, user: StreamUser): () => void {
+    try {
+      const stream = this.session.begin({ ...this.opening, [HEADER.open]: token }, { endStream: true });
+      this.wished += 1;
+      stream.once('close', () => (this.wished -= 1));
+      user.use(stream);
+    } catch (error) {
+      user.fail(MeshError.from(error));
+    }
+    return doNothing;
+  }
+
+  discard(): void {
+    // Nothing was opened for it.
+  }
+
   close(): void {
     // Streams of their own outlive the packet channel, as call streams do.
   }
@@ -85,22 +128,16 @@ export class WishedStreams implements PeerStreams {
     private readonly session: Session,
     /** Who this node is. */
     private readonly identity: OutgoingHttpHeaders,
+    private readonly connectTimeoutMs: number,
     /** Sends the wish. Throws a `MeshError` when it cannot. */
     private readonly say: (packet: OpenPacket) => void,
   ) {}
 
-  async open(headers: OutgoingHttpHeaders, timeoutMs: number): Promise<AcceptedStream> {
-    const token = randomUUID();
-    const { tokens, address } = this.session;
+  open(headers: OutgoingHttpHeaders, timeoutMs: number): Promise<AcceptedStream> {
     return new Promise((resolve, reject) => {
-      const fail = (reason: MeshError): void => {
-        forget();
-        this.openings.delete(fail);
-        reject(reason);
-      };
-      const forget = tokens.expect(token, timeoutMs, {
+      const token = randomUUID();
+      const forget = this.expect(token, timeoutMs, {
         take: (stream, answer) => {
-          this.openings.delete(fail);
           const refused = answer[TRAILER.status] !== undefined;
           stream.respond({ ':status': 200, ...this.identity }, { endStream: refused });
           if (!refused) {
@@ -110,22 +147,86 @@ export class WishedStreams implements PeerStreams {
           stream.resume();
           reject(refusalOf(answer));
         },
-        expire: () => {
-          const limit = `within ${timeoutMs} ms (connectTimeoutMs)`;
-          fail(notSent(`${address} did not open the stream that it was asked for ${limit}`));
-        },
+        fail: reject,
       });
-      this.openings.add(fail);
       try {
         this.say({ open: token, headers });
       } catch (error) {
-        fail(MeshError.from(error, 'INTERNAL', { delivery: 'not-sent' }));
+        forget();
+        reject(MeshError.from(error, 'INTERNAL', { delivery: 'not-sent' }));
       }
     });
   }
 
+  offer(given: string | undefined, user: StreamUser): () => void {
+    const token = given ?? randomUUID();
+    const forget = this.expect(token, this.connectTimeoutMs, {
+      take: (stream) => {
+        stream.respond({ ':status': 200, ...this.identity });
+        user.use(stream);
+      },
+      fail: (error) => user.fail(error),
+    });
+    // The token of an answer is said in the place of its packet.
+    if (given !== undefined) return forget;
+    try {
+      this.say({ open: token, headers: { [HEADER.packet]: REQUEST } });
+    } catch (error) {
+      forget();
+      throw error;
+    }
+    return forget;
+  }
+
+  fetch(token: string, user: StreamUser): () => void {
+    const { arrivals, address } = this.session;
+    return arrivals.expect(token, this.connectTimeoutMs, {
+      take: (stream) => {
+        user.use(stream);
+        // Only after it is read: Node ends a stream that has its answer and is not.
+        stream.respond({ ':status': 200, ...this.identity }, { endStream: true });
+      },
+      expire: () => {
+        const limit = `within ${this.connectTimeoutMs} ms (connectTimeoutMs)`;
+        user.fail(notSent(`${address} did not send a large message on the stream that it spoke of ${limit}`));
+      },
+    });
+  }
+
+  discard(token: string): void {
+    this.session.arrivals.discard(token);
+  }
+
   close(reason: MeshError): void {
     for (const fail of [...this.openings]) fail(notSent(reason.rawMessage, reason));
+  }
+
+  private expect(
+    token: string,
+    timeoutMs: number,
+    { take, fail: onFailure }: { take: StreamTaker['take']; fail: (error: MeshError) => void },
+  ): () => void {
+    const { tokens, address } = this.session;
+    const fail = (reason: MeshError): void => {
+      forget();
+      onFailure(reason);
+    };
+    const forgetToken = tokens.expect(token, timeoutMs, {
+      take: (stream, headers) => {
+        this.openings.delete(fail);
+        take(stream, headers);
+      },
+      expire: () => {
+        const limit = `within ${timeoutMs} ms (connectTimeoutMs)`;
+        fail(notSent(`${address} did not open the stream that it was asked for ${limit}`));
+      },
+    });
+    const forget = (): void => {
+      forgetToken();
+      this.openings.delete(fail);
+    };
+    this.openings.add(fail);
+    return forget;
   }
 }
 
@@ -144,4 +245,8 @@ function notSent(message: string, cause?: MeshError): MeshError {
 
 function ignore(): void {
   // Whatever becomes of a refusal, there is nobody else to tell.
+}
+
+function doNothing(): void {
+  // What was opened is closed by its user.
 }

@@ -64,7 +64,7 @@ export class ServedStream implements ReplyCarrier {
     if (!this.opening.single) this.begin(inputOf(input));
   }
 
-  get congested(): boolean {
+  isCongested(): boolean {
     return this.frames.congested;
   }
 

@@ -1,6 +1,7 @@
 /** A session: one HTTP/2 connection with a peer, whichever side dialled. */
 import type {
   ClientHttp2Session,
+  ClientHttp2Stream,
   ClientSessionRequestOptions,
   Http2Session,
   OutgoingHttpHeaders,
@@ -11,11 +12,13 @@ import { headerListFault } from './header-list.js';
 import { keepAlive, type KeepAliveOptions } from './keep-alive.js';
 import { brokenError } from './node-errors.js';
 import { StreamOpening, type AcceptedStream } from './stream-opening.js';
-import { StreamTokens } from './stream-tokens.js';
+import { StreamArrivals, StreamTokens } from './stream-tokens.js';
 
 export class Session {
   /** The streams that the peer was asked to open. */
   readonly tokens = new StreamTokens();
+  /** The streams that the peer has said it opens. */
+  readonly arrivals = new StreamArrivals();
   private failure: MeshError | undefined;
   private readonly closeListeners = new Set<(error: MeshError) => void>();
 
@@ -85,6 +88,15 @@ export class Session {
       throw brokenError(error, this.name, 'not-sent');
     }
     return opening.result;
+  }
+
+  /** Opens a stream without waiting for the answer. Throws a `MeshError` (`not-sent`) when the session takes none. */
+  begin(headers: OutgoingHttpHeaders, options: ClientSessionRequestOptions): ClientHttp2Stream {
+    try {
+      return (this.http2 as ClientHttp2Session).request(headers, options);
+    } catch (error) {
+      throw brokenError(error, this.name, 'not-sent');
+    }
   }
 
   /** Ends the session once its streams have ended (GOAWAY). Resolves when it is gone. */

@@ -25,7 +25,6 @@ const READY = Promise.resolve();
 
 /** One call. It ends with its answer, at its deadline, or when the caller leaves; the handler is cancelled in the last two. */
 export class UnaryCall implements ReplyCarrier {
-  readonly congested = false;
   /** Resolves once the stream is gone. */
   readonly whenClosed: Promise<void>;
   private call: InboundCall | undefined;
@@ -63,6 +62,10 @@ export class UnaryCall implements ReplyCarrier {
       timeoutMs === undefined ? undefined : Math.max(0, timeoutMs - (performance.now() - this.madeAt));
     this.call = new InboundCall({ id: 0, pattern, data, metadata, timeout }, this);
     dispatch(this.call);
+  }
+
+  isCongested(): boolean {
+    return false;
   }
 
   ready(): Promise<void> {

@@ -52,7 +52,9 @@ describe('docs/protocol.md', () => {
 
   it('shows each kind of packet that this version sends', () => {
     const kinds = new Set(packets.map(({ text }) => packetKind(JSON.parse(text))));
-    expect(kinds).toEqual(new Set(['request', 'response', 'event', 'cancel', 'open', 'drain']));
+    expect(kinds).toEqual(
+      new Set(['request', 'response', 'event', 'cancel', 'placeholder', 'open', 'drain']),
+    );
   });
 
   it('shows an error of the transport and an error of a handler that readers tell apart', () => {

@@ -165,22 +165,28 @@ describe('An event', () => {
     expect(counted(dead)).toEqual({ lost: 1 });
   });
 
-  it('that is still queued when its channel breaks is lost, and that is said', async () => {
-    const peer = mesh.keep(await ChildPeer.start('users', 'deaf'));
-    const caller = mesh.node({ registry: new StaticRegistry(peer.record) });
-    const big = 'x'.repeat(1024 * 1024);
-    // Its window is 64 KB: these fill what HTTP/2 takes, and the rest waits here.
-    for (let n = 0; n < 10; n += 1) {
-      await caller.emit(USERS, eventOf('e', { data: big }));
-      await pause(5); // A turn for each, so that each is written as soon as it can be.
-    }
-    expect(counted(caller)).toEqual({ sent: 10 });
-    peer.kill();
-    await eventually('the loss is counted', () => caller.status.events.lost > 0);
-    const { sent, lost } = caller.status.events;
-    expect(sent + lost).toBe(10);
-    expect(mesh.warnings.join()).toContain(`${lost} event(s) for 'users'`);
-  });
+  it.each([
+    ['in the queue of its channel', 0, (lost: number) => `${lost} event(s) for 'users'`],
+    ['on a stream of its own', 1_000, () => "the event 'e' for 'users'"],
+  ])(
+    'that is still %s when its channel breaks is lost, and that is said',
+    async (_, largeMessageBytes, said) => {
+      const peer = mesh.keep(await ChildPeer.start('users', 'deaf'));
+      const caller = mesh.node({ registry: new StaticRegistry(peer.record), largeMessageBytes });
+      const big = 'x'.repeat(1024 * 1024);
+      // Its window is 64 KB: these fill what HTTP/2 takes, and the rest waits here.
+      for (let n = 0; n < 10; n += 1) {
+        await caller.emit(USERS, eventOf('e', { data: big }));
+        await pause(5); // A turn for each, so that each is written as soon as it can be.
+      }
+      expect(counted(caller)).toEqual({ sent: 10 });
+      peer.kill();
+      await eventually('the loss is counted', () => caller.status.events.lost > 0);
+      const { sent, lost } = caller.status.events;
+      expect(sent + lost).toBe(10);
+      expect(mesh.warnings.join()).toContain(said(lost));
+    },
+  );
 
   it('has its id first on the wire, then what it is, and asks for no more than was wished', async () => {
     const id = randomUUID();

@@ -44,6 +44,7 @@ describe('The options of a node', () => {
       timeoutMs: 30_000,
       connectTimeoutMs: 5_000,
       drainTimeoutMs: 10_000,
+      largeMessageBytes: 262_144,
       keepAlive: { intervalMs: 10_000, timeoutMs: 5_000 },
       reconnect: { baseMs: 100, maxMs: 5_000 },
       heartbeatIntervalMs: 2_000,

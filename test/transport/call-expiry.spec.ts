@@ -18,7 +18,7 @@ function open(timeout?: number, reply?: () => never) {
   const carrier: ReplyCarrier = {
     reply: reply ?? ((packet) => void packets.push(packet)),
     ready: () => Promise.resolve(),
-    congested: false,
+    isCongested: () => false,
     settle: () => void (settled += 1),
   };
   const call = new InboundCall({ id: 1, pattern: 'slow', timeout }, carrier);
