@@ -74,6 +74,13 @@ describe.each<[nest: CodecName, python: CodecName]>([
     await expect(client.call('channel-back', back)).resolves.toEqual([value, value]);
   });
 
+  it('has the same text for an instant, and null for NaN and the infinities, from both languages', async () => {
+    const arrives = { at: '2026-01-02T03:04:05.000Z', numbers: [null, null, null] };
+    const sent = { at: new Date(arrives.at), numbers: [NaN, Infinity, -Infinity] };
+    await expect(client.call('echo', sent)).resolves.toEqual(arrives);
+    await expect(client.call('wordless', {})).resolves.toEqual(arrives);
+  });
+
   if (nest === 'msgpack') {
     it('carries bytes and integers of 64 bits as they are', async () => {
       await expect(client.call('bytes', Buffer.from([0, 1, 255]))).resolves.toEqual({

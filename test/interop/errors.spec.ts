@@ -133,6 +133,13 @@ describe('errors between Nest and Python', () => {
     expect((await answerOf({ kind: 'value' }))[0]).toBe(500);
   });
 
+  it('tells Nest that an error of Python is too large for a packet', async () => {
+    await expect(client.call('fail', { kind: 'large' })).rejects.toMatchObject({
+      code: 'RESOURCE_EXHAUSTED',
+      delivery: 'unknown',
+    });
+  });
+
   it.each(['fail', 'fail-midway'])(
     'tells Nest the errorId that is in the log of Python (%s)',
     async (pattern) => {

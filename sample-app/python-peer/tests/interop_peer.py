@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import math
 import os
 import signal
 import sys
 from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
 from typing import Any, AsyncIterator, Dict, List
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -47,6 +49,11 @@ def add_handlers(peer: Peer) -> None:
     def reversed_bytes(data: bytes) -> Dict[str, Any]:
         return {"type": type(data).__name__, "reversed": data[::-1], "big": 2**60 + 1, "keys": {1: None}}
 
+    @peer.handler("wordless")
+    def wordless() -> Dict[str, Any]:
+        at = datetime(2026, 1, 2, 5, 4, 5, tzinfo=timezone(timedelta(hours=2)))
+        return {"at": at, "numbers": [math.nan, math.inf, -math.inf]}
+
     @peer.handler("metadata")
     def metadata(data: Any, ctx: Context) -> Dict[str, str]:
         return ctx.metadata
@@ -62,6 +69,8 @@ def add_handlers(peer: Peer) -> None:
             raise RpcError({"code": "E_TEST", "message": "an RpcError", "data": data})
         if kind == "mesh":
             raise RpcError(MeshError("FAILED_PRECONDITION", "a MeshError", details={"kind": "mesh"}))
+        if kind == "large":
+            raise RpcError({"message": "x" * 5_000_000})
         if kind == "http":
             raise HttpError(data["status"], data.get("response"))
         if kind == "inner mesh":
