@@ -5,6 +5,7 @@ import type { ServiceRegistry, Watch } from '../registry/registry.js';
 import type { Picker, PickRequest } from '../routing/picker.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import { RemoteNode, type RemoteNodeDeps } from './remote-node.js';
+import { commonRefusal, describeUnreached } from './unreached.js';
 
 /** Where a call wants to go within a service. */
 export interface NodeWish extends PickRequest {
@@ -121,20 +122,8 @@ export class Directory {
 
   /** What was found, for the error of a call that waited in vain. */
   describe({ nodeId }: NodeWish): string {
-    const { status, url } = this.registry;
-    const stale = status.state === 'stale' ? `; the registry ${url} is away: ${status.reason}` : '';
-    if (this.nodes.size === 0)
-      return `no node of service '${this.service}' is listed in ${url}, and none without a port has connected${stale}`;
-    if (nodeId !== undefined && !this.nodes.has(nodeId)) {
-      return `node ${nodeId} is not among the ${this.nodes.size} known nodes of service '${this.service}'${stale}`;
-    }
-    const reasons = new Set<string>();
-    for (const node of this.nodes.values()) {
-      if (node.draining) reasons.add(`${node.address} is draining`);
-      else if (node.fault !== undefined) reasons.add(node.fault.rawMessage);
-    }
-    const why = reasons.size === 0 ? 'none answered yet' : [...reasons].slice(0, 3).join('; ');
-    return `${this.nodes.size} node(s) of service '${this.service}' known, none could be reached: ${why}${stale}`;
+    const { service, nodes, registry } = this;
+    return describeUnreached({ service, nodes, registry }, nodeId);
   }
 
   /** Ends the watch, fails what waits or is open, and closes all connections. */
@@ -246,14 +235,8 @@ export class Directory {
     );
   }
 
-  /** Waiting helps when nodes are away, not when every one of them refuses to speak the mesh with us. */
   private failIfHopeless(waiter: Waiter): void {
-    let refusal: MeshError | undefined;
-    for (const node of this.nodes.values()) {
-      if (waiter.wish.nodeId !== undefined && node.id !== waiter.wish.nodeId) continue;
-      if (node.lastError === undefined || node.lastError.code === 'UNAVAILABLE') return;
-      refusal = node.lastError;
-    }
+    const refusal = commonRefusal(this.nodes.values(), waiter.wish.nodeId);
     if (refusal === undefined) return;
     this.waiters.delete(waiter);
     waiter.fail(refusal);
