@@ -199,6 +199,22 @@ def add_handlers(peer: Peer) -> None:
         await channel.end()
         return [message async for message in channel]
 
+    @peer.handler("mixed")
+    async def mixed() -> AsyncIterator[Any]:
+        for number in range(12):
+            yield "ä" * 500_000 if number % 3 == 0 else number
+
+    @peer.handler("by-packets")
+    async def by_packets(data: Dict[str, Any], ctx: Context) -> List[Any]:
+        """All values of an answer that comes on the packet channel."""
+        assert ctx.session is not None
+        packets = await ctx.session.packets(None)
+        call = packets.open(data["pattern"], None, None, {})
+        try:
+            return [value async for value in call]
+        finally:
+            call.close()
+
     @peer.handler("reverse")
     async def reverse(data: Dict[str, Any], ctx: Context) -> Any:
         """What the calling node answers, over the session that it has opened: to a call, a stream or a channel."""
