@@ -12,7 +12,7 @@ from .codec import is_event_head
 from .errors import MeshError, unavailable
 from .inbound_calls import InboundCalls
 from .outbound_calls import OutboundCalls
-from .packets import is_place_holder, kind_of
+from .packets import kind_of
 from .side_packets import SidePackets
 from .stream import Reader, Stream
 
@@ -81,7 +81,7 @@ class PacketChannel(Reader):
     def on_value(self, value: Any, size: int) -> None:
         kind = kind_of(value)
         extended = self.peer.extended
-        if kind == "response" and (extended or value["id"] in self.calls):
+        if kind in ("response", "placeholder") and (extended or (kind == "response" and value["id"] in self.calls)):
             self.calls.on_response(value, size)
         elif kind in ("request", "event"):
             self._packets_seen = True
@@ -97,8 +97,6 @@ class PacketChannel(Reader):
             fault = self._session.serving.on_open(value, self)
             if fault is not None:
                 self.warn("open", fault)
-        elif extended and is_place_holder(value):
-            self.calls.on_response(value, size)
         elif self.offer_raw() and self._raw is not None:
             self._raw.on_value(value, size)
         else:

@@ -14,7 +14,11 @@ _PATTERN = (str, int, float, dict, list)
 
 
 def kind_of(value: Any) -> Optional[str]:
-    """Which packet `value` is: request, event, response, cancel, open or drain; None for what is no packet."""
+    """Which packet `value` is; None for what is no packet.
+
+    It is a request, event, response, cancel, open, drain or a placeholder: `{id, open: TOKEN}`, where a packet of an
+    answer would be that comes on a stream of its own.
+    """
     if not isinstance(value, dict):
         return None
     pattern = value.get("pattern")
@@ -30,12 +34,9 @@ def kind_of(value: Any) -> Optional[str]:
         return "event" if value.get("event") is True else "request"
     if value.get("cancel") is True:
         return "cancel"
+    if isinstance(value.get("open"), str):
+        return "placeholder"
     return "response" if not _ANSWER.isdisjoint(value) else None
-
-
-def is_place_holder(value: Any) -> bool:
-    """True for `{id, open: TOKEN}`, where a packet of an answer would be that comes on a stream of its own."""
-    return isinstance(value, dict) and is_call_id(value.get("id")) and isinstance(value.get("open"), str)
 
 
 def new_token() -> str:

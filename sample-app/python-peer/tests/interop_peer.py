@@ -209,7 +209,7 @@ def add_handlers(peer: Peer) -> None:
         """All values of an answer that comes on the packet channel."""
         assert ctx.session is not None
         packets = await ctx.session.packets(None)
-        call = packets.open(data["pattern"], None, None, {})
+        call = packets.calls.open(data["pattern"], None, None, {})
         try:
             return [value async for value in call]
         finally:
