@@ -239,7 +239,13 @@ export class MeshServer
     }
     const channel = new MeshChannel(raw, opening);
     const context = new MeshContext([new ChannelSource(raw, opening, this.node), opening.name ?? '']);
-    void serveChannel(raw, () => handler(channel, context), this.logger);
+    const failing = {
+      kind: 'channel',
+      call: { pattern: opening.name ?? 'default' },
+      peer: opening.peer,
+      logger: this.logger,
+    } as const;
+    void serveChannel(raw, () => handler(channel, context), failing);
   }
 
   private async start(): Promise<void> {

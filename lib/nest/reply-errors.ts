@@ -22,8 +22,17 @@ export interface Answering {
   readonly logger: ReplyLogger;
 }
 
+/** What goes wrong, and whom it is told. */
+export interface Failing {
+  /** @default a call */
+  readonly kind?: 'channel';
+  readonly call: { readonly pattern: unknown };
+  readonly peer: Peer;
+  readonly logger: ReplyLogger;
+}
+
 /** The last packet of a call that failed. */
-interface Failure {
+export interface Failure {
   readonly err: unknown;
   /** Names the line of the log that tells what `err` does not. */
   readonly errorId?: string;
@@ -86,7 +95,7 @@ function unwritable(answering: Answering, error: unknown): Failure {
 }
 
 /** As it is, but never as something that JSON or the caller takes for no error. */
-function filtered(answering: Answering, error: unknown): Failure {
+export function filtered(answering: Failing, error: unknown): Failure {
   if (MeshError.is(error)) return { err: error.toJSON() };
   if (isCrash(error)) return masked(answering, `an exception filter failed: ${describe(error)}`);
   if (error instanceof Error) return { err: { status: 'error', message: error.message } };
@@ -103,7 +112,7 @@ function isCrash(error: unknown): error is Error {
 }
 
 /** As Nest's own last filter would say it: a `MeshError` of a call that the handler made is none of the caller's business either. */
-function unfiltered(answering: Answering, error: unknown): Failure {
+export function unfiltered(answering: Failing, error: unknown): Failure {
   if (!(error instanceof RpcException)) return masked(answering, describe(error));
   const payload: unknown = error.getError();
   if (typeof payload === 'object' && payload !== null) return filtered(answering, payload);
@@ -111,10 +120,10 @@ function unfiltered(answering: Answering, error: unknown): Failure {
 }
 
 /** Callers compare this shape to the letter, as on Nest's other transports: the id travels beside it. */
-function masked(answering: Answering, text: string): Failure {
+function masked(answering: Failing, text: string): Failure {
   const errorId = randomUUID();
   const { call, peer, logger } = answering;
-  logger.error(`errorId ${errorId}: ${callText(call.pattern, peer)}: ${text}`);
+  logger.error(`errorId ${errorId}: ${callText(call.pattern, peer, answering.kind)}: ${text}`);
   return { err: MASKED, errorId };
 }
 
@@ -128,7 +137,8 @@ function isMasked(error: unknown): boolean {
 }
 
 /** Which call of whose, for a line of the log. */
-export function callText(pattern: unknown, { service, nodeId, address }: Peer): string {
+export function callText(pattern: unknown, { service, nodeId, address }: Peer, kind?: 'channel'): string {
   const who = `${service === '' ? 'a caller' : service} (${nodeId === undefined ? '' : `node ${nodeId}, `}${address})`;
-  return `the call of ${JSON.stringify(pattern)} by ${who}`;
+  const what = JSON.stringify(pattern);
+  return kind === undefined ? `the call of ${what} by ${who}` : `the ${kind} ${what} of ${who}`;
 }

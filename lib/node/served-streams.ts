@@ -61,7 +61,7 @@ export class ServedStreams {
     }
     stream.accept((accepted) => {
       const frames = this.framesOf(accepted, `the raw channel from ${peer.service} (${peer.address})`);
-      const channel = startRawChannel(frames, onFault, stream.codec);
+      const channel = startRawChannel(frames, onFault, stream.codec, !peer.plain);
       this.raw.add(channel, keyOf(peer));
       handlers.onChannel(channel, { name, peer, ...openingOf(headers), carrier });
     });

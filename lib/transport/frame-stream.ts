@@ -210,6 +210,21 @@ export class FrameStream {
     if (!this.inputEnded && !this.closed) this.takeNoMore(false);
   }
 
+  /**
+   * Ends our half like {@link finish}, with trailers that tell of `error`. A peer that does not come to read them in a while sees
+   * a reset; so does one to which our end was said already.
+   */
+  fail(error: MeshError, trailers: OutgoingHttpHeaders): void {
+    if (this.closed) return;
+    if (this.ending) {
+      this.destroy(error);
+      return;
+    }
+    this.failure ??= error;
+    this.end(trailers);
+    if (!this.inputEnded) this.takeNoMore(false, resetCodeOf(error.code));
+  }
+
   /** Ends both halves at once. With an error the peer sees a reset, and {@link FrameReader.onClose} gets it. */
   destroy(error?: MeshError): void {
     if (this.closed) return;
@@ -230,9 +245,9 @@ export class FrameStream {
     this.takeNoMore(true);
   }
 
-  private takeNoMore(atOnce: boolean): void {
+  private takeNoMore(atOnce: boolean, code?: number): void {
     this.decoder?.stop();
-    resetAfterEnd(this.stream, atOnce);
+    resetAfterEnd(this.stream, atOnce, code);
   }
 
   private readonly flush = (): void => {

@@ -16,6 +16,12 @@ export interface RawLink {
   destroy(error?: MeshError): void;
 }
 
+/** Tells the peer why the channel ends; `errorId` names the line of the log that says more. */
+export type TellPeer = (error: MeshError, errorId: string | undefined) => void;
+
+/** How long a handler that has left its loop may take to its own end before the peer is told that the channel has ended. */
+const LEAVE_MS = 5_000;
+
 /** Reading pauses when this many payload bytes wait for the reader, and goes on below half of it. */
 const READ_AHEAD_BYTES = 256 * 1024;
 
@@ -43,6 +49,8 @@ export class RawChannel<In = unknown, Out = unknown> implements AsyncIterable<In
   private outputEnded = false;
   private failure: MeshError | undefined;
   private closed = false;
+  private held = false;
+  private lateEnd: NodeJS.Timeout | undefined;
   private settleClosed: (error: MeshError | undefined) => void = () => undefined;
   /** Resolves once both halves have ended, with the error when they did not end in order. Never rejects. */
   readonly whenClosed: Promise<MeshError | undefined> = new Promise((resolve) => {
@@ -52,6 +60,8 @@ export class RawChannel<In = unknown, Out = unknown> implements AsyncIterable<In
   constructor(
     private readonly link: RawLink,
     private readonly codec: Codec = JSON_CODEC,
+    /** Without it the peer is only shown that something went wrong. */
+    private readonly tell: TellPeer = (error) => link.destroy(error),
   ) {}
 
   /** False once our half has ended or the channel is gone. */
@@ -93,6 +103,24 @@ export class RawChannel<In = unknown, Out = unknown> implements AsyncIterable<In
     this.onClose(error);
   }
 
+  /** A handler begins that says with {@link release} how it has ended. */
+  hold(): void {
+    this.held = true;
+  }
+
+  /** The handler has ended: with an error the channel ends by it. */
+  release(error?: MeshError, errorId?: string): void {
+    this.held = false;
+    if (this.lateEnd !== undefined) {
+      clearTimeout(this.lateEnd);
+      if (error === undefined) this.link.destroy();
+      else this.tell(error, errorId);
+    } else if (error !== undefined && !this.closed) {
+      this.tell(error, errorId);
+      this.onClose(error);
+    }
+  }
+
   /** The next value, or the end. */
   next(): Promise<IteratorResult<In, undefined>> {
     const item = this.arrived[this.arrivedAt];
@@ -110,7 +138,7 @@ export class RawChannel<In = unknown, Out = unknown> implements AsyncIterable<In
     return {
       next: () => this.next(),
       return: () => {
-        if (!this.inputEnded) this.close();
+        if (!this.inputEnded) this.leave();
         return Promise.resolve({ done: true, value: undefined });
       },
     };
@@ -141,11 +169,25 @@ export class RawChannel<In = unknown, Out = unknown> implements AsyncIterable<In
 
   /** The stream underneath is gone. What has arrived can still be read. */
   onClose(error: MeshError | undefined): void {
+    clearTimeout(this.lateEnd);
     if (this.closed) return;
     this.closed = true;
     this.failure = error;
     this.endReadings();
     this.settleClosed(error);
+  }
+
+  /**
+   * The loop was left early. Whether by an error is known when the handler has ended: here the channel is closed at once, and the
+   * peer is told then.
+   */
+  private leave(): void {
+    if (this.closed || !this.held) {
+      this.close();
+      return;
+    }
+    this.onClose(undefined);
+    this.lateEnd = setTimeout(() => this.release(), LEAVE_MS).unref();
   }
 
   private take(item: Arrived<In>): void {

@@ -1,16 +1,26 @@
 /** A raw channel on a stream of its own. */
+import { errorTrailers, readTrailers } from '../protocol/call-status.js';
 import { JSON_CODEC, type Codec } from '../protocol/codec.js';
+import { tagError } from '../protocol/error-id.js';
+import { headerOf, TRAILER, type HeaderBlock } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { FrameStream } from './frame-stream.js';
-import { RawChannel } from './raw-channel.js';
+import { RawChannel, type TellPeer } from './raw-channel.js';
 
-/** Begins to read `frames` as raw values. `onFault` is told, once, of messages that had to be left out. */
+/**
+ * Begins to read `frames` as raw values. `onFault` is told, once, of messages that had to be left out. `tells`: this side is the
+ * callee, whose errors are told by trailers.
+ */
 export function startRawChannel(
   frames: FrameStream,
   onFault: (message: string) => void,
   codec: Codec = JSON_CODEC,
+  tells = false,
 ): RawChannel {
-  const channel = new RawChannel(frames, codec);
+  const tell: TellPeer | undefined = tells
+    ? (error, errorId) => frames.fail(error, errorTrailers(error.toWire(), errorId))
+    : undefined;
+  const channel = new RawChannel(frames, codec, tell);
   let told = false;
   const fault = (message: string): void => {
     if (!told) onFault(`${frames.name}: ${message}; it is ignored`);
@@ -36,8 +46,30 @@ export function startRawChannel(
         ),
       );
     },
-    onEnd: () => channel.onEnd(),
+    onEnd() {
+      const failure = failureIn(frames.trailers);
+      if (failure === undefined) {
+        channel.onEnd();
+        return;
+      }
+      channel.onClose(failure);
+      // What was still to be sent is of no interest to anybody.
+      frames.destroy(failure);
+    },
     onClose: (error) => channel.onClose(error),
   });
   return channel;
+}
+
+/** What the callee says has gone wrong; `undefined` for an end in order, which has no trailers. */
+function failureIn(trailers: HeaderBlock | undefined): MeshError | undefined {
+  if (trailers === undefined || headerOf(trailers, TRAILER.status) === undefined) return undefined;
+  const ended = readTrailers(trailers);
+  if (ended === undefined) return undefined;
+  const { err } = ended;
+  const failure = MeshError.is(err)
+    ? err
+    : new MeshError('UNKNOWN', `the channel handler failed: ${JSON.stringify(err)}`);
+  tagError(failure, headerOf(trailers, TRAILER.errorId));
+  return failure;
 }

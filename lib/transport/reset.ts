@@ -23,12 +23,16 @@ export function resetStream(stream: Http2Stream, rstCode: number): void {
 const LINGER_MS = 5_000;
 
 /**
- * Takes nothing more from the peer: the stream is reset without an error, `atOnce` when our end has left, in any case after a
+ * Takes nothing more from the peer: the stream is reset with `code`, `atOnce` when our end has left, in any case after a
  * while.
  */
-export function resetAfterEnd(stream: Http2Stream, atOnce: boolean): void {
+export function resetAfterEnd(
+  stream: Http2Stream,
+  atOnce: boolean,
+  code: number = constants.NGHTTP2_NO_ERROR,
+): void {
   stream.resume();
-  const reset = (): void => resetStream(stream, constants.NGHTTP2_NO_ERROR);
+  const reset = (): void => resetStream(stream, code);
   const timer = setTimeout(reset, LINGER_MS).unref();
   stream.once('close', () => clearTimeout(timer));
   if (!atOnce) return;

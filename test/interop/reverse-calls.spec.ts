@@ -47,6 +47,15 @@ class NestController {
     for await (const text of channel) yield text.toUpperCase();
   }
 
+  @ChannelPattern('fails')
+  async fails(channel: MeshChannel<string>): Promise<void> {
+    for await (const text of channel) throw new RpcException(`not ${text}`);
+  }
+  @ChannelPattern('fails-in-secret')
+  async failsInSecret(channel: MeshChannel<string>): Promise<void> {
+    for await (const _ of channel) throw new Error('secret');
+  }
+
   @MessagePattern('ask-back')
   async askBack(@Payload() data: { values: number[] }, @Ctx() { client }: MeshContext) {
     const counted: unknown[] = [];
@@ -132,6 +141,16 @@ describe('reverse calls between Nest and Python', () => {
     await expect(reverse('channel', 'nothing', { values: [] })).resolves.toMatchObject({
       delivery: 'refused',
     });
+  });
+
+  it('tells Python by what error the handler of a raw channel has ended', async () => {
+    await expect(reverse('channel', 'fails', { values: ['this'] })).resolves.toMatchObject({
+      code: 'UNKNOWN',
+      message: expect.stringContaining('not this'),
+    });
+    const masked = await reverse('channel', 'fails-in-secret', { values: ['this'] });
+    expect(masked).toMatchObject({ message: expect.stringContaining('Internal server error') });
+    expect(JSON.stringify(masked)).not.toContain('secret');
   });
 
   it('lets Python reach a Nest worker without a port by its name', async () => {

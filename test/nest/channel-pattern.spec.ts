@@ -4,6 +4,7 @@ import {
   BadRequestException,
   Controller,
   Injectable,
+  NotFoundException,
   UseFilters,
   UseGuards,
   UseInterceptors,
@@ -23,6 +24,7 @@ import {
   MeshClientProxy,
   MeshContext,
   MeshError,
+  MeshExceptionFilter,
   MeshNode,
   MeshServer,
 } from '../../lib/index.js';
@@ -145,6 +147,42 @@ class ChannelController {
   async throwLate(channel: MeshChannel): Promise<void> {
     await channel.send('first');
     for await (const _ of channel) throw new RpcException('said to the log');
+  }
+  @ChannelPattern('throw-after-clean-up')
+  async throwAfterCleanUp(channel: MeshChannel): Promise<void> {
+    try {
+      await this.throwLate(channel);
+    } finally {
+      await new Promise((resolve) => setTimeout(resolve, 50)); // A clean-up that takes its time.
+    }
+  }
+  @UseFilters(MeshExceptionFilter)
+  @ChannelPattern('throw-filtered')
+  async throwFiltered(channel: MeshChannel): Promise<void> {
+    await channel.send('first');
+    for await (const _ of channel) throw new NotFoundException('no such thing');
+  }
+  @ChannelPattern('throw-secret')
+  async throwSecret(channel: MeshChannel): Promise<void> {
+    await channel.send('first');
+    for await (const _ of channel) throw new Error('secret');
+  }
+  @ChannelPattern('throw-secret-iterable')
+  async *throwSecretIterable(channel: MeshChannel): AsyncIterable<string> {
+    yield 'first';
+    for await (const _ of channel) throw new Error('secret');
+  }
+  @ChannelPattern('throw-nested-iterable')
+  async *throwNestedIterable(channel: MeshChannel): AsyncIterable<string> {
+    yield 'first';
+    for await (const _ of channel) throw new MeshError('NOT_FOUND', 'secret');
+  }
+  @ChannelPattern('leaves')
+  async leaves(channel: MeshChannel): Promise<void> {
+    await channel.send('first');
+    for await (const _ of channel) break;
+    await channel.whenClosed;
+    seen.push('closed here');
   }
   @ChannelPattern('observable-error')
   observableError(): Observable<never> {
@@ -301,15 +339,42 @@ describe('a method with @ChannelPattern', () => {
     },
   );
 
-  it('that fails in its loop over the channel is logged', async () => {
-    const { client, logs } = await service();
-    const channel = await client.channel('throw-late');
-    const values = channel[Symbol.asyncIterator]();
-    await expect(values.next()).resolves.toEqual({ done: false, value: 'first' });
+  it.each([
+    ['throw-late', { code: 'UNKNOWN', rawMessage: 'said to the log' }],
+    ['throw-after-clean-up', { code: 'UNKNOWN', rawMessage: 'said to the log' }],
+    ['throw-filtered', { code: 'NOT_FOUND', rawMessage: 'no such thing' }],
+    ['throw-secret', { code: 'UNKNOWN', rawMessage: 'Internal server error' }],
+    ['throw-secret-iterable', { code: 'UNKNOWN', rawMessage: 'Internal server error' }],
+    ['throw-nested-iterable', { code: 'UNKNOWN', rawMessage: 'Internal server error' }],
+  ])(
+    'that fails in its loop over the channel tells the peer, after what it sent, and the log: %s',
+    async (name, told) => {
+      const { client, logs } = await service();
+      const channel = await client.channel(name);
+      const values = channel[Symbol.asyncIterator]();
+      await channel.send(1);
+      await expect(values.next()).resolves.toEqual({ done: false, value: 'first' });
+      const error: unknown = await values.next().catch((reason: unknown) => reason);
+      expect(error).toMatchObject(told);
+      expect(MeshError.is(error)).toBe(true);
+      await expect(channel.whenClosed).resolves.toBe(error);
+      await until(() => logs.find('error', `the channel "${name}" of caller`).length === 1, 'it is logged');
+      if (told.rawMessage !== 'Internal server error') return;
+      const { errorId, details } = error as { errorId?: string; details?: { errorId?: string } };
+      expect(errorId).toMatch(/^[0-9a-f-]{36}$/);
+      expect(details?.errorId).toBe(errorId);
+      expect(logs.find('error', `errorId ${errorId}`)).toHaveLength(1);
+      expect(JSON.stringify(error)).not.toContain('secret');
+    },
+  );
+
+  it('that leaves its loop without an error ends the channel in order, for itself at once', async () => {
+    const { client } = await service();
+    const channel = await client.channel('leaves');
     await channel.send(1);
-    // Leaving the loop has ended the channel before the error was known.
-    await expect(values.next()).resolves.toEqual({ done: true, value: undefined });
-    expect(logs.find('error', 'said to the log')).toHaveLength(1);
+    await expect(readAll(channel)).resolves.toEqual(['first']);
+    await expect(channel.whenClosed).resolves.toBeUndefined();
+    expect(seen).toEqual(['closed here']);
   });
 
   it('is told by its signal when the peer closes the channel, and its Observable is unsubscribed', async () => {

@@ -14,7 +14,7 @@ from h2.errors import ErrorCodes
 from .channel import PeerInfo
 from .codec import encode_json
 from .context import Context
-from .errors import ERROR_CODES, NO_HANDLER, MeshError, NoHandlerError, error_from_wire, unavailable
+from .errors import NO_HANDLER, MeshError, NoHandlerError, error_of, unavailable
 from .headers import metadata_of
 from .inbound_call import InboundCall
 from .inbox import Inbox
@@ -168,19 +168,3 @@ def _error_trailers(answer: Dict[str, Any]) -> List[Tuple[str, str]]:
         raise MeshError("INVALID_ARGUMENT", f"an error of {len(text)} bytes is over the {MAX_ERROR_BYTES} of trailers")
     trailers = [("mesh-status", status), ("mesh-error", text)]
     return trailers if error_id is None else [*trailers, ("mesh-error-id", error_id)]
-
-
-def error_of(trailers: Dict[str, str]) -> Optional[Exception]:
-    """What the headers of an end say: None for OK."""
-    status, text = trailers.get("mesh-status"), trailers.get("mesh-error")
-    if status is None:
-        return unavailable("the call stream ended without a status", "unknown")
-    if status == "OK":
-        return None
-    code = status if status in ERROR_CODES else "UNKNOWN"
-    if text is None:
-        return MeshError(code, f"the call ended with the status {status}")
-    try:
-        return error_from_wire(json.loads(text), trailers.get("mesh-error-id"))
-    except (ValueError, RecursionError):
-        return MeshError(code, f"the call ended with the status {status} and an error that is not JSON")

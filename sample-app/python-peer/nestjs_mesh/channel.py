@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional
 from h2.errors import ErrorCodes
 
 from .client import BoundClient
-from .errors import MeshError
+from .errors import MeshError, error_of
 from .inbox import Inbox
 from .link import Target
 from .stream import Reader, Stream
@@ -53,7 +53,7 @@ class Channel(Inbox, Reader):
         self.client = BoundClient(node)
         self._stream = stream
         self._closed_here = False
-        self._broken: Optional[MeshError] = None
+        self._broken: Optional[Exception] = None
 
     async def send(self, value: Any) -> None:
         """Sends one JSON value; returns when the peer has room for more. Raises MeshError once the channel is over."""
@@ -101,7 +101,13 @@ class Channel(Inbox, Reader):
         self._stream.warn(error.code, f"channel {self.name!r} with {self.peer.service}: {error.message}")
 
     def on_end(self, error: Optional[MeshError]) -> None:
-        self.finish(error)
+        trailers = self._stream.trailers
+        failure = error or (error_of(trailers) if "mesh-status" in trailers else None)
+        self.finish(failure)
+        if failure is not None and error is None:
+            self._broken = failure  # the handler at the other end has failed: it reads nothing more
+            if self._stream.writable:
+                self._stream.end(abandon=True)
 
     def on_closed(self, error: Optional[MeshError]) -> None:
         self._broken = self._broken or error

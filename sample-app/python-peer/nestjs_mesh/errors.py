@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import Any, Dict, Optional
 
@@ -192,3 +193,19 @@ def unavailable(message: str, delivery: str) -> MeshError:
 
 def _is_http_status(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599
+
+
+def error_of(trailers: Dict[str, str]) -> Optional[Exception]:
+    """What the headers of an end say: None for OK."""
+    status, text = trailers.get("mesh-status"), trailers.get("mesh-error")
+    if status is None:
+        return unavailable("the call stream ended without a status", "unknown")
+    if status == "OK":
+        return None
+    code = status if status in ERROR_CODES else "UNKNOWN"
+    if text is None:
+        return MeshError(code, f"the call ended with the status {status}")
+    try:
+        return error_from_wire(json.loads(text), trailers.get("mesh-error-id"))
+    except (ValueError, RecursionError):
+        return MeshError(code, f"the call ended with the status {status} and an error that is not JSON")

@@ -8,10 +8,10 @@ import logging
 from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional
 from urllib.parse import unquote
 
-from .call_stream import ServedStream, error_of
+from .call_stream import ServedStream
 from .channel import Channel, PeerInfo
 from .codec import agreed_codec
-from .errors import ERROR_CODES, MeshError, unavailable
+from .errors import ERROR_CODES, MeshError, error_of, unavailable
 from .handlers import ChannelHandler
 from .headers import DEFAULT_CHANNEL, metadata_of
 from .http2 import MAX_STREAMS

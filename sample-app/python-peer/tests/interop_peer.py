@@ -233,7 +233,7 @@ def add_handlers(peer: Peer) -> None:
             await channel.end()
             return [value async for value in channel]
         except MeshError as error:
-            return {"code": error.code, "delivery": error.delivery}
+            return {"code": error.code, "delivery": error.delivery, "message": error.message}
 
     @peer.event("note")
     def note(data: Any) -> None:
