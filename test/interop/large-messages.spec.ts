@@ -104,11 +104,12 @@ describe.each(['json', 'msgpack'] as const)('large messages between Nest and Pyt
     it('of 64 MiB go through while small calls are answered', async () => {
       const client = mesh.to(service);
       const text = 'x'.repeat(64 * MIB - 100);
-      let open = true;
+      const state = { open: true };
       const large = client.with({ timeoutMs: 60_000 }).call<string>('echo', text);
-      void large.finally(() => (open = false)).catch(() => undefined);
+      void large.finally(() => (state.open = false)).catch(() => undefined);
       let small = 0;
-      for (; open; small += 1) await expect(client.call('sum', { a: small, b: 1 })).resolves.toBe(small + 1);
+      for (; state.open; small += 1)
+        await expect(client.call('sum', { a: small, b: 1 })).resolves.toBe(small + 1);
       expect((await large) === text).toBe(true);
       expect(small).toBeGreaterThan(5);
     }, 90_000);
