@@ -27,6 +27,11 @@ export class HeldAnswer {
     this.places.push({ token, packet: undefined, bytes: 0, fetch: undefined });
   }
 
+  /** True while a place waits for the packet of this token. */
+  waitsFor(token: string): boolean {
+    return this.waiting(token) !== undefined;
+  }
+
   /** What is under way to fill the place of a token. */
   fetching(token: string, fetch: LargeFetch): void {
     const place = this.waiting(token);

@@ -134,6 +134,8 @@ export class OutboundCalls implements CallCarrier {
       else this.onResponse(failure, 0);
     } else if (token === '' || token.length > MAX_TOKEN_LENGTH) {
       call.fail(brokenAnswer(`a token of ${token.length} characters`), true);
+    } else if (call.held?.waitsFor(token) === true) {
+      call.fail(brokenAnswer('a token for the second time'), true);
     } else if (this.host.large.size >= this.host.limits.maxChannels) {
       const most = `limits.maxChannels (${this.host.limits.maxChannels})`;
       call.fail(
