@@ -1,0 +1,425 @@
+/** Peers that break the rules of large messages, dialling and dialled: each fault ends what it belongs to, and nothing else. */
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { MeshNode } from '../../lib/node/mesh-node.js';
+import type { MeshOptions } from '../../lib/node/mesh-options.js';
+import type { PacketChannel } from '../../lib/transport/packet-channel.js';
+import type { Session } from '../../lib/transport/session.js';
+import { eventually } from '../support/eventually.js';
+import {
+  callOf,
+  failureOf,
+  handlersOf,
+  Mesh,
+  recordOf,
+  StaticRegistry,
+  type Answers,
+} from '../support/mesh-fixture.js';
+import { frame, meshHeaders, prefix, RawClient, RawServer, RawStream } from '../support/raw-peer.js';
+
+const mesh = new Mesh();
+afterEach(() => mesh.close());
+
+/** Over `largeMessageBytes` and the window of a stream that is not read. */
+const LARGE = 'x'.repeat(200_000);
+const MAX_FRAME_BYTES = 400_000;
+const MAX_CHANNELS = 16;
+const ANSWERS: Answers = { calls: { double: (n: number) => n * 2, big: () => LARGE, keep: () => undefined } };
+
+interface BadPeer {
+  readonly node: MeshNode;
+  readonly channel: PacketChannel;
+  /** The packet channel, as the peer has it. */
+  readonly peer: RawStream;
+  /** Says that the next packet of the answer to the node's call `id` comes on a stream of its own, and has that stream. */
+  answerOn(id: unknown, token?: string): Promise<RawStream>;
+  /** Has a stream for a request of the peer. */
+  requestOn(): Promise<RawStream>;
+  /** Has the stream on which the node writes, for a request of the node or for its answer to `id`. */
+  streamOf(id?: unknown): Promise<RawStream>;
+  /** Streams of large messages that stand at the peer. */
+  open(): number;
+}
+
+const stand = (streams: readonly RawStream[]): number => streams.filter(({ closed }) => !closed).length;
+
+async function dialling(options: Partial<MeshOptions>): Promise<BadPeer> {
+  const node = await mesh.serve('orders', ANSWERS, options);
+  const client = mesh.keep(await RawClient.dial(node.record.port));
+  const id = randomUUID();
+  const peer = await client.channel(meshHeaders(id));
+  const channel = node['inbound'].ofNode(id);
+  if (channel === undefined) throw new Error('there is no channel');
+  const streams: RawStream[] = [];
+  const openWith = (headers: Record<string, string>): RawStream => {
+    const stream = new RawStream(client.request({ ...meshHeaders(id), ...headers }), {}, false);
+    stream.stream.resume();
+    streams.push(stream);
+    return stream;
+  };
+  return {
+    node,
+    channel,
+    peer,
+    answerOn(call, token = randomUUID()) {
+      peer.send({ id: call, open: token });
+      return Promise.resolve(openWith({ 'x-mesh-packet': token }));
+    },
+    requestOn: () => Promise.resolve(openWith({ 'x-mesh-packet': 'request' })),
+    async streamOf(call) {
+      const { open } = await peer.next<{ open: string }>(
+        (packet) => typeof packet['open'] === 'string' && packet['id'] === call,
+      );
+      return client.channel({ ...meshHeaders(id), 'x-mesh-open': open }, false);
+    },
+    open: () => stand(streams),
+  };
+}
+
+async function dialled(options: Partial<MeshOptions>): Promise<BadPeer> {
+  const id = randomUUID();
+  const isSide = ({ headers }: RawStream): boolean => 'x-mesh-open' in headers || 'x-mesh-packet' in headers;
+  const accept = (stream: RawStream, raw: ServerHttp2Stream): void => {
+    if (!isSide(stream)) raw.respond({ ':status': 200, ...meshHeaders(id) });
+  };
+  const server = await RawServer.start(accept, { reading: false });
+  const node = mesh.node({ registry: new StaticRegistry(recordOf('orders', server.port, id)), ...options });
+  node.setHandlers(handlersOf(ANSWERS));
+  // Closed before the node, which would wait for the channel that this peer does not end.
+  mesh.keep(server);
+  const first = callOf(node, { service: 'orders' }, 'first');
+  const peer = await server.stream();
+  peer.read();
+  const { id: call } = await peer.next<{ id: number }>((packet) => packet['pattern'] === 'first');
+  peer.send({ id: call, response: 1, isDisposed: true });
+  await first;
+  const [channel] = node['directories'].dialledChannels;
+  if (channel === undefined) throw new Error('there is no channel');
+  const opened = async (header: string, token: string): Promise<RawStream> => {
+    const find = (): RawStream | undefined => server.streams.find(({ headers }) => headers[header] === token);
+    const stream = await eventually(`the stream with ${header}: ${token}`, find);
+    (stream.stream as ServerHttp2Stream).respond({ ':status': 200, ...meshHeaders(id) });
+    return stream;
+  };
+  return {
+    node,
+    channel,
+    peer,
+    answerOn(to, token = randomUUID()) {
+      peer.send({ id: to, open: token });
+      return opened('x-mesh-open', token);
+    },
+    requestOn() {
+      const token = randomUUID();
+      peer.send({ open: token, headers: { 'x-mesh-packet': 'request' } });
+      return opened('x-mesh-open', token);
+    },
+    async streamOf(to) {
+      if (to === undefined) return opened('x-mesh-packet', 'request');
+      const { open } = await peer.next<{ open: string }>(
+        (packet) => typeof packet['open'] === 'string' && packet['id'] === to,
+      );
+      return opened('x-mesh-packet', open);
+    },
+    open: () => stand(server.streams.filter(isSide)),
+  };
+}
+
+/** What the node holds for calls and large messages of the channel. */
+function held({ channel }: BadPeer): unknown {
+  const { session } = channel.streams as unknown as { session: Session };
+  return {
+    calls: channel.openCalls,
+    large: channel.large.size,
+    bytes: channel.large['pendingBytes'],
+    answers: channel['inbound']['answers']['pending'].size,
+    tokens: session.tokens.size,
+    arrivals: session.arrivals.size,
+    wished: channel.wishedStreams,
+  };
+}
+
+const NOTHING = { calls: 0, large: 0, bytes: 0, answers: 0, tokens: 0, arrivals: 0, wished: 0 };
+
+/** Both directions of the channel answer calls, nothing is left of the others, and there was one warning at most. */
+async function expectUnharmed(bad: BadPeer): Promise<void> {
+  const { node, channel, peer } = bad;
+  const id = randomUUID();
+  peer.send({ id, pattern: 'double', data: 4 });
+  expect(await peer.answer(id)).toMatchObject({ response: 8 });
+  const route = `alive-${id}`;
+  const answer = callOf(node, { channel }, route);
+  const call = await peer.next<{ id: number }>((packet) => packet['pattern'] === route);
+  peer.send({ id: call.id, response: 'alive', isDisposed: true });
+  expect(await answer).toBe('alive');
+  await eventually('nothing is left', () => {
+    expect(held(bad)).toEqual(NOTHING);
+    expect(bad.open()).toBe(0);
+    return true;
+  });
+  expect(mesh.warnings.length).toBeLessThanOrEqual(1);
+}
+
+const OPTIONS: Partial<MeshOptions> = {
+  largeMessageBytes: 1_000,
+  connectTimeoutMs: 150,
+  limits: { maxFrameBytes: MAX_FRAME_BYTES, maxChannels: MAX_CHANNELS, incompleteFrameTimeoutMs: 150 },
+};
+
+/** What a peer does on a stream from which the node reads one packet. */
+type Fault = readonly [name: string, write: (stream: RawStream) => void, code: string];
+
+const FAULTS: readonly Fault[] = [
+  ['nothing at all', () => undefined, 'UNAVAILABLE'],
+  ['no frame', ({ stream }) => void stream.end(), 'UNAVAILABLE'],
+  ['half a frame, and stands still', (stream) => stream.write(prefix(50)), 'UNAVAILABLE'],
+  ['half a frame, and ends', ({ stream }) => void stream.end(prefix(50)), 'DATA_LOSS'],
+  ['a frame of no bytes', ({ stream }) => void stream.end(prefix(0)), 'INVALID_ARGUMENT'],
+  ['what is not JSON', ({ stream }) => void stream.end(frame(Buffer.from('{"id":'))), 'INVALID_ARGUMENT'],
+  ['what is no packet', ({ stream }) => void stream.end(frame({ hello: 1 })), 'UNAVAILABLE'],
+  [
+    'a packet that has no place there',
+    ({ stream }) => void stream.end(frame({ drain: true })),
+    'UNAVAILABLE',
+  ],
+  [
+    'an answer to another call',
+    ({ stream }) => void stream.end(frame({ id: 987, response: 1, isDisposed: true })),
+    'UNAVAILABLE',
+  ],
+  [
+    'a frame over limits.maxFrameBytes',
+    ({ stream }) => void stream.end(frame(Buffer.alloc(MAX_FRAME_BYTES + 1, 'x'))),
+    'RESOURCE_EXHAUSTED',
+  ],
+  ['a length that cannot be meant', (stream) => stream.write(prefix(0xffff_ffff)), 'RESOURCE_EXHAUSTED'],
+  ['a reset', ({ stream }) => stream.close(constants.NGHTTP2_INTERNAL_ERROR), 'UNAVAILABLE'],
+];
+
+const SIDES: readonly [string, (options: Partial<MeshOptions>) => Promise<BadPeer>][] = [
+  ['dialled', dialling],
+  ['was dialled', dialled],
+];
+
+/** Begins a call of the node; resolves with its id once the peer has it. */
+async function begin({ node, channel, peer }: BadPeer): Promise<{ id: number; answer: Promise<unknown> }> {
+  const route = `call-${randomUUID()}`;
+  const answer = callOf(node, { channel }, route);
+  answer.catch(() => undefined);
+  const { id } = await peer.next<{ id: number }>((packet) => packet['pattern'] === route);
+  return { id, answer };
+}
+
+describe.each(SIDES)('On the stream of a packet, a peer that %s', (side, start) => {
+  it.each(FAULTS)('and sends %s as an answer fails that call alone', async (_, write, code) => {
+    const bad = await start(OPTIONS);
+    const { id, answer } = await begin(bad);
+    const stream = await bad.answerOn(id);
+    write(stream);
+    expect(await failureOf(answer)).toMatchObject({ code, delivery: 'unknown' });
+    await bad.peer.next((packet) => packet['id'] === id && packet['cancel'] === true);
+    await expectUnharmed(bad);
+  });
+
+  it.each(FAULTS)('and sends %s as a request is warned of once at most', async (_, write) => {
+    const bad = await start(OPTIONS);
+    for (let times = 0; times < 3; times += 1) write(await bad.requestOn());
+    await expectUnharmed(bad);
+  });
+
+  it('and sends two frames as an answer is answered by the first', async () => {
+    const bad = await start(OPTIONS);
+    const { id, answer } = await begin(bad);
+    const stream = await bad.answerOn(id);
+    stream.send({ id, response: 'one', isDisposed: true }, { id, response: 'two', isDisposed: true });
+    expect(await answer).toBe('one');
+    await expectUnharmed(bad);
+  });
+
+  it('and sends two requests has the first answered', async () => {
+    const bad = await start(OPTIONS);
+    for (const id of ['a', 'b', 'c']) {
+      const stream = await bad.requestOn();
+      stream.send({ id, pattern: 'double', data: 1 }, { id: `${id}2`, pattern: 'double', data: 2 });
+      expect(await bad.peer.answer(id)).toMatchObject({ response: 2 });
+    }
+    await expectUnharmed(bad);
+    expect(mesh.warnings).toEqual([expect.stringContaining('more than one frame')]);
+    const second = ({ id }: { id?: unknown }): boolean => ['a2', 'b2', 'c2'].includes(String(id));
+    expect(bad.peer.received.filter((packet) => second(packet as object))).toEqual([]);
+  });
+
+  it('and does not end the stream of a request has it answered, and the stream reset at last', async () => {
+    const bad = await start(OPTIONS);
+    const stream = await bad.requestOn();
+    stream.send({ id: 'open', pattern: 'double', data: 1 });
+    expect(await bad.peer.answer('open')).toMatchObject({ response: 2 });
+    await expectUnharmed(bad);
+    expect(mesh.warnings).toEqual([]);
+  });
+
+  it('and sends a request over limits.maxFrameBytes is told so', async () => {
+    const bad = await start(OPTIONS);
+    const stream = await bad.requestOn();
+    stream.stream.end(frame({ id: 'huge', pattern: 'double', data: 'x'.repeat(MAX_FRAME_BYTES) }));
+    expect(await bad.peer.answer('huge')).toMatchObject({
+      err: { code: 'RESOURCE_EXHAUSTED', delivery: 'refused' },
+    });
+    await expectUnharmed(bad);
+  });
+
+  it('and speaks of a stream that it never opens fails that call', async () => {
+    const bad = await start(OPTIONS);
+    const { id, answer } = await begin(bad);
+    bad.peer.send({ id, open: randomUUID() });
+    expect(await failureOf(answer)).toMatchObject({ code: 'UNAVAILABLE', delivery: 'unknown' });
+    await eventually('the stream is gone', () => bad.open() === 0);
+    await expectUnharmed(bad);
+  });
+
+  it.each([
+    ['without characters', ''],
+    ['of 5,000 characters', 'x'.repeat(5_000)],
+  ])('and speaks of a token %s fails that call', async (_, token) => {
+    const bad = await start(OPTIONS);
+    const { id, answer } = await begin(bad);
+    bad.peer.send({ id, open: token }, { open: token, headers: { 'x-mesh-packet': 'request' } });
+    expect(await failureOf(answer)).toMatchObject({ code: 'UNAVAILABLE', delivery: 'unknown' });
+    await expectUnharmed(bad);
+  });
+
+  it('and uses a token twice fails that call, and nothing is left of either stream', async () => {
+    // What is left would stay: no limit takes it away.
+    const bad = await start({ ...OPTIONS, limits: { ...OPTIONS.limits, incompleteFrameTimeoutMs: 0 } });
+    const { id, answer } = await begin(bad);
+    const token = randomUUID();
+    bad.peer.send({ id, open: token }, { id, open: token });
+    expect(await failureOf(answer)).toMatchObject({ code: 'UNAVAILABLE', delivery: 'unknown' });
+    await expectUnharmed(bad);
+  });
+
+  it('and speaks of packets of calls that do not exist is warned of once', async () => {
+    const bad = await start(OPTIONS);
+    for (const id of [4_000, 'x', -1]) bad.peer.send({ id, open: randomUUID() });
+    const { id, answer } = await begin(bad);
+    bad.peer.send({ id, response: 1, isDisposed: true });
+    await answer;
+    // Late is not wrong.
+    bad.peer.send({ id, open: randomUUID() });
+    await expectUnharmed(bad);
+    expect(mesh.warnings).toEqual([expect.stringContaining('a call that was never made: id 4000')]);
+  });
+
+  it('and speaks of thousands of packets of one answer fails that call, and holds no more than the limit', async () => {
+    const bad = await start(OPTIONS);
+    const { id, answer } = await begin(bad);
+    bad.peer.send(...Array.from({ length: 3_000 }, () => ({ id, open: randomUUID() })));
+    expect(await failureOf(answer)).toMatchObject({
+      code: 'RESOURCE_EXHAUSTED',
+      message: expect.stringContaining(`limits.maxChannels (${MAX_CHANNELS})`),
+    });
+    await expectUnharmed(bad);
+  });
+
+  it('and says that a packet of an answer cannot come ends that call with its error', async () => {
+    const bad = await start(OPTIONS);
+    const { id, answer } = await begin(bad);
+    const token = randomUUID();
+    const err = { status: 'error', code: 'RESOURCE_EXHAUSTED', message: 'too much', delivery: 'unknown' };
+    bad.peer.send({ id, open: token }, { id, open: token, err, isDisposed: true });
+    expect(await failureOf(answer)).toMatchObject({ code: 'RESOURCE_EXHAUSTED' });
+    await expectUnharmed(bad);
+  });
+
+  /** What a peer does with a stream on which the node writes one packet. */
+  const REFUSALS: readonly (readonly [string, ((stream: RawStream) => void) | undefined])[] = [
+    ...(side === 'dialled' ? [['never opens', undefined] as const] : []),
+    ['does not read', () => undefined],
+    ['resets', ({ stream }) => stream.close(constants.NGHTTP2_REFUSED_STREAM)],
+  ];
+
+  it.each(REFUSALS)(
+    'and %s the stream of a request of the node fails that call, unsent',
+    async (_, refuse) => {
+      const bad = await start(OPTIONS);
+      const answer = failureOf(callOf(bad.node, { channel: bad.channel }, 'large', LARGE));
+      if (refuse !== undefined) refuse(await bad.streamOf());
+      expect(await answer).toMatchObject({ code: 'UNAVAILABLE', delivery: 'not-sent' });
+      await expectUnharmed(bad);
+    },
+  );
+
+  it.each(REFUSALS)(
+    'and %s the stream of an answer of the node is told that it cannot come',
+    async (_, refuse) => {
+      const bad = await start(OPTIONS);
+      bad.peer.send({ id: 'big', pattern: 'big' });
+      if (refuse !== undefined) refuse(await bad.streamOf('big'));
+      expect(await bad.peer.answer('big')).toMatchObject({
+        open: expect.any(String),
+        err: { code: 'UNAVAILABLE' },
+      });
+      await expectUnharmed(bad);
+    },
+  );
+});
+
+describe('A peer that dialled', () => {
+  it('and opens streams with tokens that nobody knows is refused, or reset', async () => {
+    const { node, peer, channel } = await dialling(OPTIONS);
+    const client = mesh.keep(await RawClient.dial(node.record.port));
+    const id = randomUUID();
+    expect((await client.refused({ ...meshHeaders(id), 'x-mesh-packet': 'request' })).status).toBe(400);
+    await client.channel(meshHeaders(id));
+    expect((await client.refused({ ...meshHeaders(id), 'x-mesh-open': 'nonsense' })).status).toBe(404);
+    const long = { ...meshHeaders(id), 'x-mesh-packet': 'x'.repeat(129) };
+    expect((await client.refused(long)).status).toBe(409);
+    const first = new RawStream(client.request({ ...meshHeaders(id), 'x-mesh-packet': 'T' }), {});
+    expect((await client.refused({ ...meshHeaders(id), 'x-mesh-packet': 'T' })).status).toBe(409);
+    await eventually('the first is reset', () => first.closed);
+    expect(peer.closed).toBe(false);
+    expect(channel.usable).toBe(true);
+    expect(mesh.warnings).toEqual([]);
+  });
+
+  it('and opens the stream that was wished for twice has the second refused', async () => {
+    const bad = await dialling(OPTIONS);
+    const { peer } = bad;
+    peer.send({ id: 'big', pattern: 'big' });
+    const stream = await bad.streamOf('big');
+    expect(await failureStatus(bad, 'big')).toBe(404);
+    stream.read();
+    const packet = await eventually('the packet', () => stream.received[0]);
+    expect(packet).toMatchObject({ id: 'big', response: LARGE });
+    stream.stream.end();
+    await expectUnharmed(bad);
+  });
+
+  async function failureStatus(bad: BadPeer, id: string): Promise<unknown> {
+    const again = await bad.streamOf(id);
+    again.stream.resume();
+    return again.headers[':status'];
+  }
+});
+
+describe('A peer that was dialled', () => {
+  it('and wishes for thousands of streams has no more than the limit of them at a time', async () => {
+    const bad = await dialled(OPTIONS);
+    let most = 0;
+    for (let at = 0; at < 30; at += 1) {
+      const wish = (): unknown => ({ open: randomUUID(), headers: { 'x-mesh-packet': 'request' } });
+      bad.peer.send(...Array.from({ length: 100 }, wish));
+      await new Promise(setImmediate);
+      most = Math.max(most, bad.channel.large.size, bad.channel.wishedStreams);
+    }
+    expect(most).toBeLessThanOrEqual(2 * MAX_CHANNELS);
+    expect(most).toBeGreaterThan(1);
+    // It answers none of them: one warning for those that did not come, and one for those that were too many.
+    await eventually('none is left', () => bad.channel.large.size === 0 && bad.channel.wishedStreams === 0);
+    expect(new Set(mesh.warnings).size).toBe(mesh.warnings.length);
+    expect(mesh.warnings.length).toBeLessThanOrEqual(2);
+    mesh.warnings.length = 0;
+    await expectUnharmed(bad);
+  });
+});
