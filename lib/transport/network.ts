@@ -3,6 +3,7 @@ import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:ht
 import { connect as connectTcp, isIP, type AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
+import { dialContext } from './tls-context.js';
 import type { MeshTlsOptions } from './tls-options.js';
 
 /** A server of node:http2 that takes connections by its event `connection`. */
@@ -36,7 +37,8 @@ export const TCP_NETWORK: Network = {
     const where = { host, port, noDelay: true };
     if (tls === undefined) return connectTcp(where);
     const servername = tls.servername ?? (isIP(host) === 0 ? host : '');
-    return connectTls({ ...where, ...tls, servername, ALPNProtocols: ['h2'] });
+    const secureContext = dialContext(tls);
+    return connectTls({ ...where, ...tls, secureContext, servername, ALPNProtocols: ['h2'] });
   },
 
   listen(server, host, port) {
