@@ -1,29 +1,29 @@
-/** Makes sure that the Python peer has its virtual environment, with the packages it asks for. */
+/** Makes sure that a folder with Python programs has its virtual environment, with the packages it asks for. */
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { PYTHON_PEER } from './paths.mjs';
 import { run } from './run.mjs';
 import { SetupError } from './setup-error.mjs';
 import { installSystemPackage } from './system-package.mjs';
 
 const PROBE = 'import sys; print(*sys.version_info[:2]); sys.exit(sys.version_info < (3, 8))';
-const REQUIREMENTS = 'requirements-dev.txt';
 
 /**
- * Makes `.venv` in the Python peer's folder and installs requirements-dev.txt into it; does nothing when both are
- * there and neither the requirements nor pyproject.toml have changed since.
+ * Makes `.venv` in a folder and installs its requirements into it; does nothing when both are there and neither the
+ * requirements nor pyproject.toml have changed since.
  *
  * The interpreter is `PYTHON`, or else `python3` or `python`, the first that is 3.8 or newer; to change it later,
  * delete `.venv`.
  *
- * @param {{ peer?: string }} [options] `peer`: the folder (default: sample-app/python-peer)
+ * @param {{ peer?: string, requirements?: string }} [options] `peer`: the folder (default: sample-app/python-peer);
+ *   `requirements`: the file in it that says what to install (default: requirements-dev.txt)
  * @returns {Promise<string>} the path of the virtual environment's interpreter
  * @throws {SetupError} when there is no fit Python, no `venv` module, or pip fails
  */
-export async function ensurePython({ peer = PYTHON_PEER } = {}) {
-  if (!existsSync(join(peer, REQUIREMENTS))) {
-    throw new SetupError(`${join(peer, REQUIREMENTS)} is missing: this is not a whole checkout.`);
+export async function ensurePython({ peer = PYTHON_PEER, requirements = 'requirements-dev.txt' } = {}) {
+  if (!existsSync(join(peer, requirements))) {
+    throw new SetupError(`${join(peer, requirements)} is missing: this is not a whole checkout.`);
   }
   const venv = join(peer, '.venv');
   const python = join(
@@ -31,17 +31,17 @@ export async function ensurePython({ peer = PYTHON_PEER } = {}) {
     ...(process.platform === 'win32' ? ['Scripts', 'python.exe'] : ['bin', 'python']),
   );
   const stamp = join(venv, '.installed');
-  const wanted = fingerprint(peer);
+  const wanted = fingerprint(dirname(join(peer, requirements)));
   if (existsSync(python) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return python;
 
-  console.log(`Python packages: installing ${REQUIREMENTS} into ${venv}`);
+  console.log(`Python packages: installing ${requirements} into ${venv}`);
   // Without a stamp it is half made. With one, other programs may be using it: pip brings it up to date in place.
   if (!existsSync(python) || !existsSync(stamp)) await makeVenv(await findPython(), venv);
-  const args = ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet', '-r', REQUIREMENTS];
+  const args = ['-m', 'pip', 'install', '--disable-pip-version-check', '--quiet', '-r', requirements];
   const { code } = await run(python, args, { cwd: peer });
   if (code !== 0) {
     throw new SetupError(
-      `"pip install -r ${REQUIREMENTS}" failed with exit code ${code}; its own words are above.`,
+      `"pip install -r ${requirements}" failed with exit code ${code}; its own words are above.`,
     );
   }
   writeFileSync(stamp, wanted);

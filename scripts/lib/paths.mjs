@@ -10,3 +10,6 @@ export const CACHE = join(ROOT, '.cache');
 
 /** The Python peer of the sample application. */
 export const PYTHON_PEER = join(ROOT, 'sample-app', 'python-peer');
+
+/** The benchmark, an npm project of its own. */
+export const BENCH = join(ROOT, 'bench');

@@ -1,0 +1,12 @@
+/** All cases, in the order in which they are run and shown. */
+import { callCases } from './calls.js';
+import type { Case } from './case.js';
+
+export const cases: readonly Case[] = [...callCases];
+
+/** The case of that name; throws when there is none. */
+export function findCase(name: string): Case {
+  const found = cases.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`there is no case "${name}"`);
+  return found;
+}

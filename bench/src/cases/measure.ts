@@ -1,0 +1,70 @@
+/** One round the usual way: the client drives, and the processor time of both sides is shared out over what was done. */
+import type { Pair } from '../pair.js';
+import { monotonicMs, type Json, type Received, type Usage } from '../program/protocol.js';
+import type { Case, Driven, Limits, Measurement } from './case.js';
+
+/** How long the last events may take to arrive, in milliseconds, since the last one that did. */
+const SILENCE_MS = 1_500;
+const POLL_MS = 5;
+
+/** Units of work for each second, and the processor time of each. */
+export async function measureDrive(
+  { name }: Case,
+  { server, client }: Pair,
+  { windowMs }: Limits,
+  args: Json = null,
+): Promise<Measurement> {
+  const before = await usages(server, client);
+  const driven = await client.ask<Driven>('drive', { case: name, windowMs, args });
+  const after = await usages(server, client);
+  return {
+    value: (driven.count / driven.elapsedMs) * 1_000,
+    ...perUnit(before, after, driven.count),
+    ...(driven.latencyUs === undefined ? {} : { latencyUs: driven.latencyUs }),
+  };
+}
+
+/** As {@link measureDrive}, for what is counted where it arrives. */
+export async function measureArrivals(
+  { name }: Case,
+  { server, client }: Pair,
+  { windowMs }: Limits,
+): Promise<Measurement> {
+  const counted = (await server.ask<Received>('received')).events;
+  const before = await usages(server, client);
+  const driven = await client.ask<Driven>('drive', { case: name, windowMs });
+  let arrived = await server.ask<Received>('received');
+  for (let since = monotonicMs(); arrived.events - counted < driven.count;) {
+    const next = await server.ask<Received>('received');
+    if (next.events !== arrived.events) since = monotonicMs();
+    else if (monotonicMs() - since > SILENCE_MS) break;
+    arrived = next;
+    // A pause, so that asking does not take the processor from what is measured.
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  const after = await usages(server, client);
+  const events = arrived.events - counted;
+  if (events === 0) throw new Error(`none of ${driven.count} events arrived`);
+  return {
+    value: (events / (arrived.lastAtMs - driven.startedAtMs)) * 1_000,
+    lost: driven.count - events,
+    ...perUnit(before, after, events),
+  };
+}
+
+type Usages = readonly [server: Usage, client: Usage];
+
+function usages(server: Pair['server'], client: Pair['client']): Promise<Usages> {
+  return Promise.all([server.ask<Usage>('usage'), client.ask<Usage>('usage')]);
+}
+
+function perUnit(
+  before: Usages,
+  after: Usages,
+  count: number,
+): Pick<Measurement, 'clientCpuUs' | 'serverCpuUs'> {
+  return {
+    serverCpuUs: (after[0].cpuUs - before[0].cpuUs) / count,
+    clientCpuUs: (after[1].cpuUs - before[1].cpuUs) / count,
+  };
+}
