@@ -2,7 +2,7 @@
 import { MeshNode } from '../node/mesh-node.js';
 import type { OutboundEvent } from '../node/outbound-events.js';
 import { resolveOptions } from '../node/resolve-options.js';
-import type { ServiceTarget, Target } from '../node/target.js';
+import type { CallerTarget, ChannelTarget, ServiceTarget, Target } from '../node/target.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { Metadata } from '../protocol/packet.js';
 import { checkServiceName } from '../registry/service-name.js';
@@ -105,7 +105,7 @@ function messageOf(
 
 /** The error of `publish()` on a client that is bound to a service. */
 export function boundToOne(target: Target): MeshError {
-  const to = 'service' in target ? `the service '${target.service}'` : 'the caller';
+  const to = isCaller(target) ? 'the caller' : `the service '${target.service}'`;
   return new MeshError(
     'FAILED_PRECONDITION',
     `publish() reaches every service that takes the event, but this client is bound to ${to}: use mesh.publish(...) of the client that is bound to none`,
@@ -126,9 +126,14 @@ export function unbound(method: string): MeshError {
 
 function targetOf({ target }: ClientBinding, record: MeshRecord | undefined): Target {
   if (target === undefined) throw unbound('send');
-  if (record === undefined || 'channel' in target) return target;
+  if (record === undefined || isCaller(target)) return target;
   const { key, nodeId } = record.options;
   return key === undefined && nodeId === undefined
     ? target
     : { ...target, key: key ?? target.key, nodeId: nodeId ?? target.nodeId };
+}
+
+/** True for the target of `ctx.client`: one node and no other. */
+export function isCaller(target: Target): target is ChannelTarget | CallerTarget {
+  return 'channel' in target || 'back' in target;
 }

@@ -129,11 +129,12 @@ export class ChannelSource implements ContextSource {
   }
 }
 
-/** A client for the caller: over the channel that it has opened, or else by its name. Throws a `MeshError` when it has neither. */
+/** A client for the caller: over the packet channel that it has called on, or else by its name and id. Throws a `MeshError` when it has neither. */
 function clientOf(node: MeshNode, peer: Peer, channel: PacketChannel | undefined): MeshClientProxy {
   if (channel !== undefined) return MeshClientProxy.over(node, { channel });
   const { service, nodeId, address } = peer;
-  if (service !== '') return MeshClientProxy.over(node, { service, nodeId });
+  if (service !== '')
+    return MeshClientProxy.over(node, nodeId === undefined ? { service } : { service, nodeId, back: true });
   throw new MeshError(
     'FAILED_PRECONDITION',
     `the caller at ${address} cannot be called back: it holds no packet channel, as over plain HTTP/2, and its request does not name its service (header ${HEADER.serviceName})`,

@@ -36,6 +36,7 @@ import {
 import {
   boundToOne,
   eventTargetOf,
+  isCaller,
   outboundEventOf,
   outboundOf,
   ownBinding,
@@ -235,7 +236,7 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
   async broadcast(pattern: unknown, data: unknown): Promise<string[]> {
     if (isNil(pattern) || isNil(data)) throw new InvalidMessageException();
     const { target, holder } = this.binding;
-    if (target === undefined || !('service' in target)) throw unbound('broadcast');
+    if (target === undefined || isCaller(target)) throw unbound('broadcast');
     return holder.node.broadcast(target.service, this.event(await this.written(pattern, data)));
   }
 

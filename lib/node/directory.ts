@@ -11,6 +11,8 @@ import { commonRefusal, describeUnreached } from './unreached.js';
 export interface NodeWish extends PickRequest {
   /** This node and no other. */
   readonly nodeId?: string | undefined;
+  /** Streams too go over the channel that the node has opened, where there is one, before it is dialled. */
+  readonly back?: true | undefined;
   /** Only nodes of such records (`undefined`: of none). @default every node */
   readonly accepts?: ((record: NodeRecord | undefined) => boolean) | undefined;
 }
@@ -74,7 +76,7 @@ export class Directory {
   pick(wish: NodeWish): RemoteNode | undefined {
     if (wish.nodeId === undefined)
       return wish.accepts === undefined ? this.picker.pick(wish) : this.pickAccepted(wish, wish.accepts);
-    const node = this.nodes.get(wish.nodeId);
+    const node = this.nodes.get(wish.nodeId) ?? this.adoptCaller(wish.nodeId);
     return node?.available === true ? node : undefined;
   }
 
@@ -158,6 +160,15 @@ export class Directory {
     }
   }
 
+  /** A node that only calls others is no node of its service, but it can be called back: by its id. */
+  private adoptCaller(id: string): RemoteNode | undefined {
+    const channel = this.inbound.ofNode(id);
+    if (this.closed || channel?.usable !== true || channel.peer.service !== this.service) return undefined;
+    const node = this.remoteNode(id, undefined);
+    this.nodes.set(id, node);
+    return node;
+  }
+
   private remoteNode(id: string, record: NodeRecord | undefined): RemoteNode {
     const { service } = this;
     const inbound = (): PacketChannel | undefined => {
@@ -184,7 +195,7 @@ export class Directory {
     }
     this.adoptPortless();
     if (this.kept) this.connectAll();
-    const candidates = [...this.nodes.values()].filter((node) => node.available);
+    const candidates = [...this.nodes.values()].filter((node) => node.isMember && node.available);
     if (!sameNodes(candidates, this.candidates)) {
       this.candidates = candidates;
       this.picker = this.deps.options.picker(candidates, this.picker);

@@ -15,7 +15,7 @@ export interface ChannelOpening {
   readonly sessionId: string;
   /** Every header that is not the mesh's own. */
   readonly metadata: Metadata;
-  /** The packet channel with the peer, for calling it back; `undefined` when there is none. */
+  /** The packet channel that this raw channel is part of; `undefined` for one that has its stream to itself. */
   readonly carrier: PacketChannel | undefined;
 }
 

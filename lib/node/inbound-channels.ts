@@ -108,7 +108,7 @@ export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCou
       return;
     }
     if (isStreamOfItsOwn(headers))
-      this.served.serve(new ListenedStream(stream, headers, peer, this.deps.options), this.channelWith(peer));
+      this.served.serve(new ListenedStream(stream, headers, peer, this.deps.options));
     else this.acceptPackets(stream, headers, peer, session);
   }
 
@@ -121,7 +121,7 @@ export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCou
       stream.refuse(refused('RESOURCE_EXHAUSTED', `more than ${most} streams are open for this peer`));
     } else if (!isStreamOfItsOwn(wish.headers))
       stream.refuse(refused('UNIMPLEMENTED', 'what the stream is wished for is not known here'));
-    else this.served.serve(stream, channel);
+    else this.served.serve(stream);
   }
 
   onUnary(path: UnaryPath, stream: ServerHttp2Stream, headers: IncomingHttpHeaders, session: Session): void {

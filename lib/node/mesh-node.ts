@@ -289,6 +289,8 @@ export class MeshNode {
 
   private onDrain(channel: PacketChannel): void {
     const { nodeId, service } = channel.peer;
+    // One that has a successor already says nothing of the node.
+    if (!channel.dialled && nodeId !== undefined && this.inbound.ofNode(nodeId) !== channel) return;
     if (nodeId !== undefined) this.directories.existing(service)?.drained(nodeId);
     this.peers.drains(channel);
   }

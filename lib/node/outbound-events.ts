@@ -80,7 +80,7 @@ export class OutboundEvents {
       this.countFailure(error, { directory, wish: {} });
       throw error;
     }
-    const nodes = directory.known.filter((node) => !node.draining);
+    const nodes = directory.known.filter((node) => node.isMember && !node.draining);
     const receipts = await this.gather(nodes, event, async (node) => {
       const place = { directory, wish: { nodeId: node.id } };
       // A node that cannot be reached is not waited for: the others have the event already.

@@ -1,6 +1,6 @@
 /** The streams of their own that this node opens to others: raw channels and call streams. */
 import { randomUUID } from 'node:crypto';
-import type { OutgoingHttpHeaders } from 'node:http2';
+import { constants, type OutgoingHttpHeaders } from 'node:http2';
 import { codecHeaders } from '../protocol/codecs.js';
 import { DEFAULT_CHANNEL, HEADER, metadataFault } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
@@ -10,13 +10,16 @@ import { FrameStream } from '../transport/frame-stream.js';
 import { peerOf } from '../transport/peer.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { startRawChannel } from '../transport/raw-stream.js';
+import { resetStream } from '../transport/reset.js';
 import { codecOfAnswer } from './channel-codec.js';
 import type { ChannelOpening } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import { OpenStreams } from './open-streams.js';
 import { openingOf } from './opening.js';
 import type { StreamCounts } from './peer-status.js';
-import type { StreamTarget } from './stream-targets.js';
+import type { NodeWait } from './pending.js';
+import { closedError } from './refusals.js';
+import type { OpenedStream, StreamTarget } from './stream-targets.js';
 
 /** How a raw channel is asked for. */
 export interface OpenChannelRequest {
@@ -52,6 +55,7 @@ export interface StreamCallRequest {
 export class OutboundStreams implements StreamCounts {
   private readonly channels = new OpenStreams<RawChannel>();
   private readonly calls = new OpenStreams<CallingStream>();
+  private closed = false;
 
   constructor(private readonly options: ResolvedOptions) {}
 
@@ -75,7 +79,7 @@ export class OutboundStreams implements StreamCounts {
       ...codecHeaders(this.options.codec),
     };
     const what = `channel ${name ?? DEFAULT_CHANNEL}`;
-    const opened = await target.open({ what, timeoutMs, signal, anyNode: true }, () => headers);
+    const opened = await this.open(target, { what, timeoutMs, signal, anyNode: true }, () => headers);
     const { limits, logger, codec: offered } = this.options;
     const codec = codecOfAnswer(offered, opened);
     const { address } = opened;
@@ -97,7 +101,7 @@ export class OutboundStreams implements StreamCounts {
     // Who the peer is must be known first: one that knows part 1 only would take the stream for a channel.
     const wait = { what: route, timeoutMs, signal, anyNode: false };
     const { codec: offered, limits } = this.options;
-    const opened = await target.open(wait, (left) => ({
+    const opened = await this.open(target, wait, (left) => ({
       ...callHeaders(request, left),
       ...codecHeaders(offered),
     }));
@@ -114,8 +118,22 @@ export class OutboundStreams implements StreamCounts {
 
   /** Ends all of them: the calls fail, the channels close. */
   close(): void {
+    this.closed = true;
     for (const channel of this.channels) channel.close();
     for (const call of this.calls) call.fail(new MeshError('UNAVAILABLE', 'the mesh node was closed'));
+  }
+
+  private async open(
+    target: StreamTarget,
+    wait: NodeWait,
+    headers: (leftMs: number) => OutgoingHttpHeaders,
+  ): Promise<OpenedStream> {
+    const opened = await target.open(wait, headers);
+    if (!this.closed) return opened;
+    // It was on its way while everything else was closed.
+    opened.stream.on('error', ignore);
+    resetStream(opened.stream, constants.NGHTTP2_CANCEL);
+    throw closedError();
   }
 }
 
@@ -125,4 +143,8 @@ function callHeaders({ route, input, metadata }: StreamCallRequest, timeoutMs: n
   if (timeoutMs > 0) headers[HEADER.timeout] = String(Math.ceil(timeoutMs));
   if (metadata !== undefined) headers[HEADER.metadata] = encodeURIComponent(JSON.stringify(metadata));
   return headers;
+}
+
+function ignore(): void {
+  // Nobody has the stream.
 }

@@ -124,6 +124,11 @@ export class RemoteNode implements Candidate {
     return this.channel !== undefined || (this.listed && this.lastError === undefined);
   }
 
+  /** True for a node of its service; false for one that has only called this node, and is reached by its id alone. */
+  get isMember(): boolean {
+    return this.current !== undefined || this.inbound()?.peer.listens === false;
+  }
+
   /** True while anything keeps it: its record, or a live connection (which outranks a missing record). */
   get known(): boolean {
     return !this.closed && (this.listed || this.connection.alive || this.channel !== undefined);
@@ -164,8 +169,10 @@ export class RemoteNode implements Candidate {
   renewChannel(): void {
     const old = this.releaseChannel();
     if (old === undefined) return;
-    old.onIdle(() => old.close());
-    this.connectSoon();
+    // What the peer has sent on it until it knew has come when it has answered the new one.
+    void this.connect()
+      .catch(ignoreTold)
+      .finally(() => old.onIdle(() => old.close()));
   }
 
   /** A packet channel that takes calls. Rejects with a `MeshError` (`not-sent` or `refused`). */
@@ -178,12 +185,16 @@ export class RemoteNode implements Candidate {
     return this.connecting;
   }
 
-  /** Opens a further stream to it. Rejects with a `MeshError` (`not-sent` or `refused`). */
-  async openStream(headers: OutgoingHttpHeaders): Promise<AcceptedStream> {
+  /**
+   * Opens a further stream to it; with `back` over the channel that it has opened, where this side has none. Rejects with a
+   * `MeshError` (`not-sent` or `refused`).
+   */
+  async openStream(headers: OutgoingHttpHeaders, back = false): Promise<AcceptedStream> {
     const { options } = this.deps;
     const { channel } = this;
     // A node with a port may be out of reach, too, and have dialled this one.
-    if (channel?.dialled === false && (this.current === undefined || this.lastError !== undefined)) {
+    const undialled = back || this.current === undefined || this.lastError !== undefined;
+    if (channel?.dialled === false && undialled) {
       const wished = await channel.openStream(headers, options.connectTimeoutMs);
       this.passing.succeeded();
       return wished;
@@ -202,6 +213,9 @@ export class RemoteNode implements Candidate {
     this.passing.succeeded();
     const moved = this.identityFault(session, headerOf(accepted.headers, HEADER.nodeId));
     if (moved !== undefined) throw this.attemptFailed(moved);
+    // On it the peer can call back. One that knows part 1 only would take it for a further channel to its own handlers.
+    if (this.channel === undefined && headerOf(accepted.headers, HEADER.version) !== undefined)
+      this.connectSoon();
     return accepted;
   }
 
@@ -243,6 +257,11 @@ export class RemoteNode implements Candidate {
     try {
       const session = await this.dial();
       const channel = await openDialledChannel(session, { options, packets, service, serves });
+      if (this.closed) {
+        channel.start();
+        channel.close();
+        throw this.gone();
+      }
       const moved = this.identityFault(session, channel.peer.nodeId);
       if (moved !== undefined) throw moved;
       channel.start();

@@ -4,7 +4,6 @@ import { DEFAULT_CHANNEL, HEADER, headerOf, type HeaderBlock } from '../protocol
 import { MeshError } from '../protocol/mesh-error.js';
 import { FrameStream } from '../transport/frame-stream.js';
 import type { InboundCall } from '../transport/inbound-call.js';
-import type { PacketChannel } from '../transport/packet-channel.js';
 import type { RawChannel } from '../transport/raw-channel.js';
 import { startRawChannel } from '../transport/raw-stream.js';
 import { ServedStream } from '../transport/served-stream.js';
@@ -37,14 +36,14 @@ export class ServedStreams {
 
   constructor(private readonly deps: ServedStreamsDeps) {}
 
-  /** Takes the stream, or refuses it. `carrier`: the packet channel on which its caller can be called back. */
-  serve(stream: IncomingStream, carrier: PacketChannel | undefined): void {
+  /** Takes the stream, or refuses it. */
+  serve(stream: IncomingStream): void {
     const route = headerOf(stream.headers, HEADER.pattern);
-    if (route !== undefined) this.serveCall(stream, decodeName(route), carrier);
-    else this.serveRaw(stream, String(stream.headers[HEADER.channel]), carrier);
+    if (route !== undefined) this.serveCall(stream, decodeName(route));
+    else this.serveRaw(stream, String(stream.headers[HEADER.channel]));
   }
 
-  private serveRaw(stream: IncomingStream, asked: string, carrier: PacketChannel | undefined): void {
+  private serveRaw(stream: IncomingStream, asked: string): void {
     const { options, onFault } = this.deps;
     const { headers, peer } = stream;
     const handlers = this.deps.handlers();
@@ -63,15 +62,16 @@ export class ServedStreams {
       const frames = this.framesOf(accepted, `the raw channel from ${peer.service} (${peer.address})`);
       const channel = startRawChannel(frames, onFault, stream.codec, !peer.plain);
       this.raw.add(channel, keyOf(peer));
-      handlers.onChannel(channel, { name, peer, ...openingOf(headers), carrier });
+      handlers.onChannel(channel, { name, peer, ...openingOf(headers), carrier: undefined });
     });
   }
 
-  private serveCall(stream: IncomingStream, route: string, carrier: PacketChannel | undefined): void {
+  private serveCall(stream: IncomingStream, route: string): void {
     const { headers, peer } = stream;
     const handlers = this.deps.handlers();
     const single = headerOf(headers, HEADER.input) === 'value';
-    const origin = { peer, opening: openingOf(headers), channel: carrier };
+    // A stream of its own may outlive the packet channels of its caller: that is found by its id when it is called back.
+    const origin = { peer, opening: openingOf(headers), channel: undefined };
     const opening = {
       route,
       single,

@@ -48,10 +48,11 @@ export class NodeStreams implements StreamTarget {
       });
       const { id: nodeId, address } = node;
       const origin = { service, nodeId, pattern };
-      if (channel?.peer.plain === true) throw knowsNone(origin);
+      if (channel !== undefined) refuseUnknown(channel, wait, origin);
       const leftMs = left();
       try {
-        return { ...(await node.openStream(headers(leftMs))), nodeId, address, leftMs, peerKey: nodeId };
+        const accepted = await node.openStream(headers(leftMs), wish.back);
+        return { ...accepted, nodeId, address, leftMs, peerKey: nodeId };
       } catch (error) {
         const failure = MeshError.from(error).at(origin);
         if (failure.code !== 'UNAVAILABLE' || failure.delivery === 'unknown') throw failure;
@@ -78,10 +79,10 @@ export class ChannelStreams implements StreamTarget {
 
   async open(wait: NodeWait, headers: (leftMs: number) => OutgoingHttpHeaders): Promise<OpenedStream> {
     const { channel, service, connectTimeoutMs } = this;
-    const { nodeId, address, plain } = channel.peer;
+    const { nodeId, address } = channel.peer;
     const { timeoutMs, what: pattern, signal } = wait;
     const origin = { service, nodeId, pattern };
-    if (plain) throw knowsNone(origin);
+    refuseUnknown(channel, wait, origin);
     const limitMs = timeoutMs === 0 ? connectTimeoutMs : Math.min(timeoutMs, connectTimeoutMs);
     try {
       const accepted = await unlessAborted(channel.openStream(headers(timeoutMs), limitMs), signal);
@@ -120,8 +121,10 @@ function unlessAborted(
   });
 }
 
-function knowsNone(origin: MeshErrorOrigin): MeshError {
-  return new MeshError('UNIMPLEMENTED', 'the peer knows no call streams', { ...origin, delivery: 'refused' });
+/** Raw channels are known to every peer, call streams are not. Throws a `MeshError`. */
+function refuseUnknown({ peer }: PacketChannel, { anyNode }: NodeWait, origin: MeshErrorOrigin): void {
+  if (!peer.plain || anyNode === true) return;
+  throw new MeshError('UNIMPLEMENTED', 'the peer knows no call streams', { ...origin, delivery: 'refused' });
 }
 
 function ignore(): void {

@@ -10,9 +10,16 @@ export interface ServiceTarget {
   readonly key?: string | undefined;
 }
 
+/** A node that has called this one: over the channel that it has opened, where there is one, before it is dialled. */
+export interface CallerTarget {
+  readonly service: string;
+  readonly nodeId: string;
+  readonly back: true;
+}
+
 /** The peer at the other end of a channel that stands already: for reverse calls. */
 export interface ChannelTarget {
   readonly channel: PacketChannel;
 }
 
-export type Target = ServiceTarget | ChannelTarget;
+export type Target = ServiceTarget | CallerTarget | ChannelTarget;

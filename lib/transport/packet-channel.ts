@@ -54,7 +54,7 @@ export interface Origin {
   readonly peer: Peer;
   /** What the headers of the stream said. */
   readonly opening: { readonly sessionId: string; readonly metadata: Metadata };
-  /** The packet channel with the peer, on which it can be called back; `undefined` when there is none. */
+  /** The packet channel on which it came, and on which the peer can be called back; `undefined` for a stream of its own. */
   readonly channel: PacketChannel | undefined;
 }
 
