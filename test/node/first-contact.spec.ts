@@ -70,8 +70,8 @@ describe('A node that listens nowhere and opens a raw channel first', () => {
     const node = await hub(async (self, target) => {
       const names: unknown[] = [await callOf(self, target, 'name')];
       const [old] = self['inbound'].channels;
-      while (old !== undefined && self['inbound'].channels.has(old))
-        names.push(callOf(self, target, 'name'), await callOf(self, target, 'name'));
+      const stands = (): boolean => old !== undefined && self['inbound'].channels.has(old);
+      while (stands()) names.push(callOf(self, target, 'name'), await callOf(self, target, 'name'));
       return new Set([...(await Promise.all(names)), await callOf(self, { service: 'caller' }, 'name')]).size;
     });
     expect(await resultAt(from)).toBe(1);
