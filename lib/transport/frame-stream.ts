@@ -18,11 +18,14 @@ import { FrameDecoder, type FrameSink } from '../protocol/frame-decoder.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { brokenError, resetError } from './node-errors.js';
+import { ReadTurns } from './read-turns.js';
 import { resetAfterEnd, resetCodeOf, resetStream } from './reset.js';
 import { StallWatch } from './stall-watch.js';
 
 /** Who reads a frame stream. */
 export interface FrameReader extends FrameSink {
+  /** Its frames ask for answers, which are to leave before all of a large chunk is read. @default false */
+  readonly answersFrames?: boolean;
   /** The peer has ended its half; nothing more will arrive. */
   onEnd(): void;
   /** Called exactly once, last. `error` is undefined when both halves were ended in order. */
@@ -50,6 +53,7 @@ export class FrameStream {
   private failure: MeshError | undefined;
   private reader: FrameReader | undefined;
   private decoder: FrameDecoder | undefined;
+  private turns: ReadTurns | undefined;
   private waiting: { resolve: () => void; reject: (error: MeshError) => void }[] = [];
   /** From the first incomplete frame on. */
   private stall: StallWatch | undefined;
@@ -101,18 +105,13 @@ export class FrameStream {
       process.nextTick(this.onStreamClose);
       return;
     }
-    stream.on('data', (chunk: Buffer) => {
-      try {
-        decoder.push(chunk);
-      } catch (error) {
-        this.destroy(MeshError.from(error, 'INTERNAL'));
-        return;
-      }
-      if (decoder.incomplete) this.watchForStall(decoder);
-    });
+    const read = (bytes: Buffer): void => this.read(decoder, bytes);
+    this.turns = reader.answersFrames === true ? new ReadTurns(read) : undefined;
+    stream.on('data', this.turns === undefined ? read : (chunk: Buffer) => this.turns?.push(chunk));
     stream.once('end', () => {
       // Node also says 'end' for a stream that was reset or lost; 'close' tells of that.
       if (stream.aborted) return;
+      this.turns?.finish();
       try {
         decoder.end();
       } catch (error) {
@@ -250,6 +249,17 @@ export class FrameStream {
     resetAfterEnd(this.stream, atOnce, code);
   }
 
+  private read(decoder: FrameDecoder, bytes: Buffer): void {
+    if (this.closed) return;
+    try {
+      decoder.push(bytes);
+    } catch (error) {
+      this.destroy(MeshError.from(error, 'INTERNAL'));
+      return;
+    }
+    if (decoder.incomplete) this.watchForStall(decoder);
+  }
+
   private readonly flush = (): void => {
     this.flushScheduled = false;
     const { stream } = this;
@@ -293,6 +303,7 @@ export class FrameStream {
 
   private readonly onStreamClose = (): void => {
     if (this.closed) return;
+    this.turns?.finish();
     this.closed = true;
     this.stall?.stop();
     this.queue = [];

@@ -103,6 +103,7 @@ export class PacketChannel
   implements FrameReader, Origin, OutboundCallsHost, InboundCallsHost, LargeMessagesHost
 {
   readonly channel = this;
+  readonly answersFrames = true;
   readonly peer: Peer;
   /** True when this node opened the channel. */
   readonly dialled: boolean;

@@ -233,6 +233,58 @@ describe('Frames on their way in', () => {
   });
 });
 
+describe('Frames that ask for answers', () => {
+  /** Answers every frame with itself, and counts how many it had read at each write. */
+  async function echo(): Promise<{ near: FrameStream; reading: Reading; readAtWrites: number[] }> {
+    const { near, far } = await pair();
+    const server = new FrameStream(far, limitsWith(), 'the echo');
+    const readAtWrites: number[] = [];
+    let read = 0;
+    const { write } = far;
+    far.write = ((chunk: Buffer) => {
+      readAtWrites.push(read);
+      return Reflect.apply(write, far, [chunk]) as boolean;
+    }) as typeof far.write;
+    server.start({
+      answersFrames: true,
+      onFrame(payload) {
+        read += 1;
+        server.send(Buffer.from(payload));
+      },
+      onOversize: () => undefined,
+      onEnd: () => server.end(),
+      onClose: () => undefined,
+    });
+    const { frames, reading } = framesOf(near);
+    return { near: frames, reading, readAtWrites };
+  }
+
+  it('have their answers sent before all that has come at once is read', async () => {
+    const { near, reading, readAtWrites } = await echo();
+    for (let at = 0; at < 150; at += 1) near.send(JSON.stringify({ at, text: 'x'.repeat(100) }));
+    await eventually('all are answered', () => reading.frames.length === 150);
+    expect(readAtWrites[0]).toBeLessThan(100);
+    // Few enough that what each write costs does not count.
+    expect(readAtWrites.length).toBeLessThan(6);
+  });
+
+  it('leave in one write when few have come', async () => {
+    const { near, reading, readAtWrites } = await echo();
+    for (let at = 0; at < 30; at += 1) near.send(JSON.stringify({ at, text: 'x'.repeat(100) }));
+    await eventually('all are answered', () => reading.frames.length === 30);
+    expect(readAtWrites).toEqual([30]);
+  });
+
+  it('are all read before the end of the input is told', async () => {
+    const { near, reading } = await echo();
+    for (let at = 0; at < 500; at += 1) near.send(JSON.stringify({ at, text: 'x'.repeat(100) }));
+    near.end();
+    await eventually('it has closed', () => reading.closed);
+    expect(reading.frames).toHaveLength(500);
+    expect(reading.closes).toEqual([undefined]);
+  });
+});
+
 describe('A frame that stands still', () => {
   it('ends the stream after limits.incompleteFrameTimeoutMs', async () => {
     const { near, far } = await pair();
