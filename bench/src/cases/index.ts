@@ -1,8 +1,9 @@
 /** All cases, in the order in which they are run and shown. */
 import { callCases } from './calls.js';
 import type { Case } from './case.js';
+import { streamCases } from './streams.js';
 
-export const cases: readonly Case[] = [...callCases];
+export const cases: readonly Case[] = [...callCases, ...streamCases];
 
 /** The case of that name; throws when there is none. */
 export function findCase(name: string): Case {

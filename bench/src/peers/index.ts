@@ -4,10 +4,19 @@ import type { Peer } from './peer.js';
 /** What ratios are taken to, unless a case says another. */
 export const BASELINE = 'nest-tcp';
 
+/** Of the transports of Nest that carry one request a message. */
+const ONE_REQUEST = { upload: 'has no request streams', duplex: 'has no channels' } as const;
+
 export const peers: readonly Peer[] = [
   node('mesh', 'mesh', 'mesh', { needs: ['redis'] }),
   node('mesh-tls', 'mesh, TLS', 'mesh', { needs: ['redis'], settings: { tls: true } }),
-  node('nest-tcp', 'Nest TCP', 'nest-tcp'),
+  node('nest-tcp', 'Nest TCP', 'nest-tcp', { unable: ONE_REQUEST }),
+  node('nest-grpc', 'Nest gRPC', 'nest-grpc', { unable: { emit: 'has no events' } }),
+  node('nest-nats', 'Nest NATS', 'nest-nats', { needs: ['nats'], unable: ONE_REQUEST }),
+  node('nest-redis', 'Nest Redis', 'nest-redis', { needs: ['redis'], unable: ONE_REQUEST }),
+  node('moleculer', 'Moleculer', 'moleculer', { unable: { duplex: 'has no channels' } }),
+  node('floor-http2', 'bare http2 stream', 'floor-http2'),
+  node('floor-net', 'bare TCP socket', 'floor-net'),
 ];
 
 /** A peer both of whose sides are the module `module` under `peers/`. */

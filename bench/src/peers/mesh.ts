@@ -2,30 +2,72 @@
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NestFactory } from '@nestjs/core';
-import { Module } from '@nestjs/common';
-import { MeshClientProxy, MeshServer, type MeshOptions } from 'nestjs-mesh';
+import { Controller } from '@nestjs/common';
+import { Payload, MessagePattern } from '@nestjs/microservices';
+import { ChannelPattern, MeshChannel, MeshClientProxy, MeshServer, type MeshOptions } from 'nestjs-mesh';
+import { from, lastValueFrom } from 'rxjs';
 import type { Surroundings } from '../program/protocol.js';
 import { nestCalls } from './nest-client.js';
-import { EchoController, eventsReceived } from './nest-controller.js';
-import type { Client, Serving } from './peer.js';
+import { serveNest } from './nest-server.js';
+import { itemOf, type Client, type Item, type Serving, type Total } from './peer.js';
 
 const SERVICE = 'bench-server';
 
-@Module({ controllers: [EchoController] })
-class ServerModule {}
+/** What the other Nest transports have no word for. */
+@Controller()
+class MeshOnlyController {
+  @MessagePattern('total')
+  async total(@Payload() items: AsyncIterable<Item>): Promise<Total> {
+    let count = 0;
+    let sum = 0;
+    for await (const { n } of items) {
+      count += 1;
+      sum += n;
+    }
+    return { count, sum };
+  }
+
+  @ChannelPattern('exchange')
+  async exchange(channel: MeshChannel<Item, Item>): Promise<void> {
+    await exchangeItems(channel, Number(channel.metadata['count']));
+  }
+}
 
 export async function serve(surroundings: Surroundings): Promise<Serving> {
   const strategy = new MeshServer({ service: SERVICE, ...options(surroundings) });
-  const app = await NestFactory.createMicroservice(ServerModule, { strategy, logger: ['error', 'fatal'] });
-  await app.listen();
-  return { address: null, received: eventsReceived, close: () => app.close() };
+  const { app: _app, ...serving } = await serveNest({ strategy }, MeshOnlyController);
+  return serving;
 }
 
 export async function connect(surroundings: Surroundings): Promise<Client> {
   const client = new MeshClientProxy({ service: 'bench-client', to: SERVICE, ...options(surroundings) });
   await client.connect();
-  return { ...nestCalls(client), close: () => client.close() };
+  return {
+    ...nestCalls(client),
+    upload: (items) => lastValueFrom(client.send<Total>('total', from(items))),
+    duplex: async (count, take) => {
+      const metadata = { count: String(count) };
+      const channel = await client.channel<Item, Item>('exchange', { metadata });
+      await exchangeItems(channel, count, take);
+    },
+    close: () => client.close(),
+  };
+}
+
+/** Sends and takes at once, until both sides have ended their halves. */
+async function exchangeItems(
+  channel: MeshChannel<Item, Item>,
+  count: number,
+  take: (item: Item) => void = () => undefined,
+): Promise<void> {
+  const sendAll = async (): Promise<void> => {
+    for (let n = 0; n < count; n += 1) await channel.send(itemOf(n));
+    channel.end();
+  };
+  const takeAll = async (): Promise<void> => {
+    for await (const item of channel) take(item);
+  };
+  await Promise.all([sendAll(), takeAll()]);
 }
 
 function options({ servers, settings, folder }: Surroundings): Pick<MeshOptions, 'registry' | 'tls'> {

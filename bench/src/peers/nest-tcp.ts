@@ -1,27 +1,17 @@
 /** Nest's own TCP transport. */
 import 'reflect-metadata';
-import { Module } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
-import { ClientProxyFactory, Transport, type MicroserviceOptions } from '@nestjs/microservices';
-import type { Server } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { ClientProxyFactory, Transport } from '@nestjs/microservices';
+import type { AddressInfo, Server } from 'node:net';
 import type { Surroundings } from '../program/protocol.js';
 import { nestCalls } from './nest-client.js';
-import { EchoController, eventsReceived } from './nest-controller.js';
+import { serveNest } from './nest-server.js';
 import type { Client, Serving } from './peer.js';
 
-@Module({ controllers: [EchoController] })
-class ServerModule {}
-
 export async function serve(): Promise<Serving> {
-  const app = await NestFactory.createMicroservice<MicroserviceOptions>(ServerModule, {
-    transport: Transport.TCP,
-    options: { host: '127.0.0.1', port: 0 },
-    logger: ['error', 'fatal'],
-  });
-  await app.listen();
+  const options = { host: '127.0.0.1', port: 0 };
+  const { app, ...serving } = await serveNest({ transport: Transport.TCP, options });
   const { port } = app.unwrap<Server>().address() as AddressInfo;
-  return { address: port, received: eventsReceived, close: () => app.close() };
+  return { ...serving, address: port };
 }
 
 export async function connect({ address }: Surroundings): Promise<Client> {

@@ -1,9 +1,10 @@
 /** Servers that peers need beside them (Redis, NATS): started on a free port of loopback, and never left behind. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerName } from '../peers/peer.js';
+import { freePort } from './free-port.js';
 
 const START_LIMIT_MS = 10_000;
 
@@ -78,16 +79,6 @@ export async function startServer(name: ServerName, folder: string): Promise<Sta
     throw new Error(`${name} did not start: ${ended ?? 'it does not listen'}\n${output}`);
   }
   return { url: `${scheme}://127.0.0.1:${port}`, pid: child.pid ?? 0, stop };
-}
-
-/** A port of loopback that nobody listened on a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** A second process that outlives this one by a moment: it ends the server when the bench is killed with SIGKILL. */
