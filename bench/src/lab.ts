@@ -1,8 +1,9 @@
 /** All that stands while the bench runs: a folder, servers, and the programs of each peer. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.js';
+import { PYTHON_FOLDER } from './program/program.js';
 import { startPair, stopPair, type Pair } from './pair.js';
 import type { Peer, ServerName } from './peers/peer.js';
 import { reasonAbsent, startServer, type StandingServer } from './servers/server.js';
@@ -55,9 +56,11 @@ export function absence({ needs = [], server, client }: Peer): string | undefine
     const reason = reasonAbsent(name);
     if (reason !== undefined) return reason;
   }
-  const usesPython = server.kind === 'python' || client.kind === 'python';
-  if (usesPython && (process.env['MESH_BENCH_PYTHON'] ?? '') === '') {
+  const files = [server, client].flatMap((side) => (side.kind === 'python' ? [side.file] : []));
+  if (files.length > 0 && (process.env['MESH_BENCH_PYTHON'] ?? '') === '') {
     return process.env['MESH_BENCH_PYTHON_ABSENT'] ?? 'MESH_BENCH_PYTHON does not name an interpreter';
   }
+  const missing = files.find((file) => !existsSync(join(PYTHON_FOLDER, file)));
+  if (missing !== undefined) return `bench/python/${missing} is not there`;
   return undefined;
 }

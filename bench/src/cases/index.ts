@@ -1,9 +1,10 @@
 /** All cases, in the order in which they are run and shown. */
 import { callCases } from './calls.js';
 import type { Case } from './case.js';
+import { interopCases } from './interop.js';
 import { streamCases } from './streams.js';
 
-export const cases: readonly Case[] = [...callCases, ...streamCases];
+export const cases: readonly Case[] = [...callCases, ...streamCases, ...interopCases];
 
 /** The case of that name; throws when there is none. */
 export function findCase(name: string): Case {

@@ -1,5 +1,5 @@
 /** The peers that are measured, in the order of the tables. */
-import type { Peer } from './peer.js';
+import type { Peer, Side } from './peer.js';
 
 /** What ratios are taken to, unless a case says another. */
 export const BASELINE = 'nest-tcp';
@@ -17,9 +17,26 @@ export const peers: readonly Peer[] = [
   node('moleculer', 'Moleculer', 'moleculer', { unable: { duplex: 'has no channels' } }),
   node('floor-http2', 'bare http2 stream', 'floor-http2'),
   node('floor-net', 'bare TCP socket', 'floor-net'),
+  withPython('mesh-to-python', 'mesh', { client: nodeSide('mesh'), server: pythonSide('mesh_side.py') }),
+  withPython('grpc-to-python', 'gRPC', { client: nodeSide('nest-grpc'), server: pythonSide('grpc_side.py') }),
+  withPython('python-to-mesh', 'mesh', { client: pythonSide('mesh_side.py'), server: nodeSide('mesh') }),
+  withPython('python-to-grpc', 'gRPC', { client: pythonSide('grpc_side.py'), server: nodeSide('nest-grpc') }),
 ];
 
 /** A peer both of whose sides are the module `module` under `peers/`. */
 function node(name: string, label: string, module: string, more: Partial<Peer> = {}): Peer {
-  return { name, label, server: { kind: 'node', module }, client: { kind: 'node', module }, ...more };
+  return { name, label, server: nodeSide(module), client: nodeSide(module), ...more };
+}
+
+/** A peer of the cases between two languages. */
+function withPython(name: string, label: string, sides: Pick<Peer, 'client' | 'server'>): Peer {
+  return { name, label, ...sides, general: false, ...(label === 'mesh' ? { needs: ['redis'] } : {}) };
+}
+
+function nodeSide(module: string): Side {
+  return { kind: 'node', module };
+}
+
+function pythonSide(file: string): Side {
+  return { kind: 'python', file };
 }

@@ -7,7 +7,8 @@ import type { Side } from '../peers/peer.js';
 import type { Command, Json, Reply } from './protocol.js';
 
 const MAIN = join(import.meta.dirname, 'main.js');
-const PYTHON_FOLDER = join(import.meta.dirname, '..', '..', 'python');
+/** Where the programs in Python are. */
+export const PYTHON_FOLDER = join(import.meta.dirname, '..', '..', 'python');
 /** For commands that say no other: long enough for a case, and an end for one that hangs. In milliseconds. */
 const ASK_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 5_000;
