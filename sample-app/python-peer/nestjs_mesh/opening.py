@@ -49,7 +49,8 @@ class Opening:
     async def open(self, headers: HeaderList, reader: Callable[[Stream], R], deadline: Optional[float] = None) -> R:
         """Opens a stream; `reader` makes who reads it, once the node has accepted it."""
         session, core = self._session, self._session.core
-        stream = self.begin([*headers, *core.offer()])
+        packets = None if session.record is not None else await session.packets(deadline)
+        stream = self.begin([*headers, *core.offer()], packets)
         opened: List[R] = []
 
         def on_answer() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import ssl
 from typing import Any, Dict, List, Optional
 
@@ -13,6 +15,7 @@ from .core import Core
 from .dialling import dial
 from .errors import MeshError, unavailable
 from .headers import encode_component, metadata_of
+from .keep_alive import CONNECT_TIMEOUT
 from .link import OneNode
 from .opening import Opening
 from .packet_channel import PacketChannel
@@ -21,6 +24,9 @@ from .registry import NodeRecord
 from .serving import Serving
 from .shared import Shared
 from .stream import Stream
+from .view import wait_for_event
+
+log = logging.getLogger("nestjs_mesh")
 
 
 class Session:
@@ -36,6 +42,8 @@ class Session:
         self.opening = Opening(self)
         self.serving = Serving(self)
         self._packets_under_way: Shared[PacketChannel] = Shared()
+        #: Set once there was a packet channel, and when none can come any more.
+        self._first_packets = asyncio.Event()
         on_request = None if record is not None else self.serving.on_request
         self.connection = Connection(core.max_frame_bytes, on_request, self._on_going, self._on_closed)
 
@@ -101,7 +109,7 @@ class Session:
         if packets is not None:
             return packets
         if self.record is None:
-            raise unavailable(f"{self.service} has no channel open that takes calls", "not-sent")
+            return await self._opened_by_peer(deadline)
 
         async def open_packets() -> PacketChannel:
             serves = self.core.portless and not self.core.draining
@@ -119,7 +127,12 @@ class Session:
         def channel(stream: Stream) -> Channel:
             return Channel(stream, self._told_peer(stream), name, metadata_of(stream.headers), session_id, self.target)
 
-        return await self.opening.open(headers, channel)
+        opened = await self.opening.open(headers, channel)
+        if self.record is not None and opened.peer.extended and self.usable_packets is None:
+            task = self.connection.loop.create_task(self._offer_packets())
+            self.core.tasks.add(task)
+            task.add_done_callback(self.core.tasks.discard)
+        return opened
 
     async def open_call(
         self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str]
@@ -147,7 +160,25 @@ class Session:
         """A new packet channel on a stream that both sides have agreed to."""
         packets = PacketChannel(stream, peer, self)
         self.packet_channels = [p for p in self.packet_channels if not p.stream.closed] + [packets]
+        self._first_packets.set()
         return packets
+
+    async def _opened_by_peer(self, deadline: Optional[float]) -> PacketChannel:
+        """What the peer opens behind a raw channel, to be called back on; MeshError when that does not come."""
+        if self.peer is not None and self.peer.extended:
+            left = CONNECT_TIMEOUT if deadline is None else deadline - self.connection.loop.time()
+            await wait_for_event(self._first_packets, min(max(0.0, left), CONNECT_TIMEOUT))
+        packets = self.usable_packets
+        if packets is None:
+            raise unavailable(f"{self.service} has no channel open that takes calls", "not-sent")
+        return packets
+
+    async def _offer_packets(self) -> None:
+        """A channel on which the node can call back. A node of part 1 would take it for one more of its own."""
+        try:
+            await self.packets(None)
+        except MeshError as error:
+            log.debug("no packet channel to %s, so it cannot call back: %s", self.service, error)
 
     def _dialled_packets(self, stream: Stream) -> PacketChannel:
         return self.packet_channel(stream, self._told_peer(stream))
@@ -167,4 +198,5 @@ class Session:
 
     def _on_closed(self) -> None:
         self.opening.arrivals.close()
+        self._first_packets.set()
         self.core.on_closed(self)

@@ -251,6 +251,11 @@ def add_handlers(peer: Peer) -> None:
         async for message in channel:
             await channel.send(message)
 
+    @peer.channel("ask-back")
+    async def ask_back(channel: Channel) -> None:
+        async for pair in channel:
+            await channel.send(await channel.client.call("sum", pair))
+
     peer.channel("echo")(echo_channel)
     peer.channel()(echo_channel)
 

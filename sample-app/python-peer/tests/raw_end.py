@@ -17,6 +17,7 @@ from nestjs_mesh.frames import FrameDecoder, encode_frame
 from .conftest import eventually
 
 NODE_ID = "11111111-1111-4111-8111-111111111111"
+IDENTITY = [("x-mesh-node-id", NODE_ID), ("x-mesh-version", "1")]
 
 
 class RawStream:
@@ -44,6 +45,8 @@ class RawEnd(asyncio.Protocol):
         self.reading = True
         #: The status of the answer to requests; None gives none.
         self.status: Optional[str] = "200"
+        #: What else it answers; a peer of part 1 says nothing of itself.
+        self.identity = IDENTITY
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -58,8 +61,7 @@ class RawEnd(asyncio.Protocol):
             elif isinstance(event, h2.events.RequestReceived):
                 self.streams[event.stream_id] = RawStream(dict(event.headers))  # type: ignore[arg-type]
                 if self.status is not None:
-                    head = [(":status", self.status), ("x-mesh-node-id", NODE_ID), ("x-mesh-version", "1")]
-                    self.h2.send_headers(event.stream_id, head)
+                    self.h2.send_headers(event.stream_id, [(":status", self.status), *self.identity])
             elif stream is None:
                 pass
             elif isinstance(event, h2.events.ResponseReceived):

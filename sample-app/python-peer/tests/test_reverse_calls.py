@@ -12,7 +12,7 @@ import pytest
 from nestjs_mesh import Channel, Context, MeshError, Peer, RpcError
 
 from .conftest import eventually, run
-from .raw_end import dialled, dialler, nothing_is_left
+from .raw_end import IDENTITY, dialled, dialler, nothing_is_left
 
 PAD = "x" * 1000
 
@@ -25,8 +25,8 @@ async def each(*values: Any) -> AsyncIterator[Any]:
 class Pair:
     """`caller` has dialled `service`, whose handlers call back by `ctx.client`."""
 
-    def __init__(self, files: str) -> None:
-        self.service, self.caller = Peer("service", files), Peer("caller", files)
+    def __init__(self, files: str, **options: Any) -> None:
+        self.service, self.caller = Peer("service", files), Peer("caller", files, **options)
         self.notes: List[Any] = []
         self.cancelled = 0
         self.produced = 0
@@ -117,11 +117,59 @@ def test_a_raw_channel_of_the_caller_can_be_answered_with_calls(files: str) -> N
                 async for message in channel:
                     await channel.send(await channel.client.call("double", message))
 
-            await both.client()
-            channel = await both.caller.open_channel("service", "ask")
+            channel = await both.caller.open_channel("service", "ask")  # the very first contact
             await channel.send(4)
             assert await channel.__anext__() == 8
             await channel.close()
+
+    run(test())
+
+
+@pytest.mark.parametrize("options", [{}, {"listen": False}, {"listen": False, "connect_to": ["service"]}])
+def test_a_raw_channel_as_the_first_contact_is_answered_in_every_way(files: str, options: Dict[str, Any]) -> None:
+    async def test() -> None:
+        both = Pair(files, **options)
+
+        @both.service.channel("ask")
+        async def ask(channel: Channel) -> None:
+            client = channel.client
+            echoed = await client.open_channel("echo")
+            await echoed.send("hi")
+            await echoed.end()
+            await client.emit("note", "hello", ack="handled")
+            await channel.send(
+                {
+                    "echoed": [message async for message in echoed][1:],
+                    "sum": (await client.call("collect", each(1, 2)))[0],
+                    "count": [value async for value in client.stream("count", 3)],
+                    "double": await client.call("double", 4),
+                }
+            )
+
+        async with both.service, both.caller:
+            channel = await both.caller.open_channel("service", "ask")
+            answer = await channel.__anext__()
+            assert answer == {"echoed": ["hi"], "sum": [1, 2], "count": [1, 2, 3], "double": 8}
+            assert both.notes == ["hello"]
+            await channel.close()
+            await nothing_is_left(both.service, both.caller)
+
+    run(test())
+
+
+def test_a_part_1_peer_to_which_a_raw_channel_is_opened_sees_no_other(files: str) -> None:
+    async def test() -> None:
+        caller = Peer("caller", files)
+        async with caller, dialled(files, caller) as end:
+            (session,) = caller._router.sessions
+            session.packet_channels[0].retire()
+            end.identity = []
+            await (await caller.open_channel("raw", "x")).close()
+            await asyncio.sleep(0.1)  # a further stream would have come by now
+            assert [stream.headers.get("x-mesh-channel") for stream in end.streams.values()] == [None, "x"]
+            end.identity = IDENTITY
+            await (await caller.open_channel("raw", "x")).close()
+            await eventually(lambda: len(end.streams) == 4)  # one that knows part 2 gets a packet channel
 
     run(test())
 
