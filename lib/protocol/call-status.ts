@@ -3,19 +3,27 @@ import { tagError } from './error-id.js';
 import { TRAILER, headerOf, type HeaderBlock } from './headers.js';
 import { MeshError } from './mesh-error.js';
 
-/** Errors longer than this are cut: header blocks have limits, and a larger one would cost the whole session. */
+/** Longer errors do not travel: header blocks have limits, and a larger one would cost the whole session. */
 const MAX_ERROR_BYTES = 16 * 1024;
 
 /** The trailers of a call that ended well. */
 export const OK_TRAILERS: Readonly<Record<string, string>> = { [TRAILER.status]: 'OK' };
 
-/** The trailers for `err` and `errorId`, which are what a response packet would carry. Never throws. */
+/**
+ * The trailers for `err` and `errorId`, which are what a response packet would carry. Throws a `MeshError` (`INVALID_ARGUMENT`) for
+ * an error that is no JSON, or over 16 KiB of it.
+ */
 export function errorTrailers(err: unknown, errorId?: string): Record<string, string> {
   const json = asciiJson(err);
-  const fits = json !== undefined && json.length <= MAX_ERROR_BYTES;
+  if (json === undefined) throw new MeshError('INVALID_ARGUMENT', 'the error cannot be written as JSON');
+  if (json.length > MAX_ERROR_BYTES)
+    throw new MeshError(
+      'INVALID_ARGUMENT',
+      `an error of ${json.length} bytes is over the ${MAX_ERROR_BYTES} of trailers: ${json.slice(0, 1_000)}…`,
+    );
   return {
     [TRAILER.status]: MeshError.fromWire(err)?.code ?? 'UNKNOWN',
-    [TRAILER.error]: fits ? json : '{"status":"error","message":"Internal server error"}',
+    [TRAILER.error]: json,
     ...(errorId === undefined ? {} : { [TRAILER.errorId]: errorId }),
   };
 }

@@ -32,6 +32,8 @@ export interface OutboundCallsHost {
   readonly streams: PeerStreams;
   /** A call has ended. */
   checkIdle(): void;
+  /** What looks like an answer to a call that was never made. */
+  onUnasked(packet: ResponsePacket, bytes: number): void;
   /** The peer broke a rule, or something could not be sent. */
   fault(kind: string, message: string): void;
 }
@@ -111,11 +113,7 @@ export class OutboundCalls implements CallCarrier {
       Number.isInteger(packet.id) &&
       packet.id > 0 &&
       packet.id < this.nextId;
-    if (!late)
-      this.host.fault(
-        'response',
-        `the peer answered a call that was never made: id ${JSON.stringify(packet.id)}`,
-      );
+    if (!late) this.host.onUnasked(packet, bytes);
   }
 
   /** The next packet of an answer comes on a stream of its own, or it was to come there and cannot. */

@@ -284,20 +284,25 @@ export class PacketChannel
         this.onEvent(value as EventPacket);
         return;
       case 'placeholder':
+        if (this.peer.plain) break;
         this.outbound.onPlaceholder(value as PlaceholderPacket);
         return;
       case 'cancel':
+        if (this.peer.plain) break;
         this.inbound.onCancel((value as CancelPacket).id);
         return;
       case 'drain':
+        if (this.peer.plain) break;
         this.onDrain();
         return;
       case 'open':
+        if (this.peer.plain) break;
         this.onOpen(value as OpenPacket);
         return;
       case undefined:
-        this.onRaw(value, payload.length);
     }
+    // Of a peer that knows part 1 only, also what looks like a word of part 2 is a value of its own.
+    this.onRaw(value, payload.length);
   }
 
   /** A payload that is not of the codec: where its first bytes tell whose it was, that call ends. */
@@ -428,6 +433,12 @@ export class PacketChannel
     this.handler.onDrain(this);
     // The end of our half tells the peer that nothing more was on its way. Who opened the channel may go on using it.
     if (this.dialled || !this.peer.listens) this.onIdle(() => this.frames.end());
+  }
+
+  onUnasked(packet: ResponsePacket, bytes: number): void {
+    if (this.peer.plain) this.onRaw(packet, bytes);
+    else
+      this.fault('response', `the peer answered a call that was never made: id ${JSON.stringify(packet.id)}`);
   }
 
   private onRaw(value: unknown, bytes: number): void {

@@ -1,4 +1,5 @@
 /** A raw channel on a stream of its own. */
+import { randomUUID } from 'node:crypto';
 import { errorTrailers, readTrailers } from '../protocol/call-status.js';
 import { JSON_CODEC, type Codec } from '../protocol/codec.js';
 import { tagError } from '../protocol/error-id.js';
@@ -18,7 +19,7 @@ export function startRawChannel(
   tells = false,
 ): RawChannel {
   const tell: TellPeer | undefined = tells
-    ? (error, errorId) => frames.fail(error, errorTrailers(error.toWire(), errorId))
+    ? (error, errorId) => frames.fail(error, trailersOf(error, errorId, onFault))
     : undefined;
   const channel = new RawChannel(frames, codec, tell);
   let told = false;
@@ -59,6 +60,21 @@ export function startRawChannel(
     onClose: (error) => channel.onClose(error),
   });
   return channel;
+}
+
+/** What is too long for trailers is told to the log alone; the peer has the id of that line. */
+function trailersOf(
+  error: MeshError,
+  errorId: string | undefined,
+  onFault: (message: string) => void,
+): Record<string, string> {
+  try {
+    return errorTrailers(error.toWire(), errorId);
+  } catch (cause) {
+    const id = errorId ?? randomUUID();
+    onFault(`errorId ${id}: an error could not be sent: ${MeshError.from(cause).rawMessage}`);
+    return errorTrailers(new MeshError('UNKNOWN', 'Internal server error').toWire(), id);
+  }
 }
 
 /** What the callee says has gone wrong; `undefined` for an end in order, which has no trailers. */

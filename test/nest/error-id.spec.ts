@@ -5,18 +5,28 @@ import { MessagePattern, RpcException } from '@nestjs/microservices';
 import { connect } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { concat, of, throwError, type Observable } from 'rxjs';
-import { MeshError, MeshExceptionFilter, type MeshServer } from '../../lib/index.js';
+import {
+  ChannelPattern,
+  MeshChannel,
+  MeshError,
+  MeshExceptionFilter,
+  type MeshServer,
+} from '../../lib/index.js';
 import { useBench, valuesOf } from './nest-fixture.js';
 import { WirePeer } from './wire-peer.js';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const MASKED = { status: 'error', message: 'Internal server error' };
 
+/** Over what fits into trailers. */
+const LONG = 'ü'.repeat(5_000);
+
 const THROWN: Record<string, () => unknown> = {
   error: () => new Error('secret'),
   http: () => new NotFoundException('secret'),
   mesh: () => new MeshError('NOT_FOUND', 'secret', { delivery: 'not-sent' }),
   told: () => new RpcException('not secret'),
+  long: () => new RpcException(LONG),
 };
 
 @Controller()
@@ -44,6 +54,10 @@ class FailingController {
   @MessagePattern('not-json')
   notJson(): unknown {
     return { secret: Symbol.iterator, big: 1n };
+  }
+  @ChannelPattern('channel')
+  async channel(channel: MeshChannel<string>): Promise<void> {
+    for await (const what of channel) throw THROWN[what]?.();
   }
   @MessagePattern('filtered')
   @UseFilters(MeshExceptionFilter)
@@ -172,6 +186,28 @@ describe('an error that a handler did not mean for its caller', () => {
 
 describe('an error that its caller is told', () => {
   const bench = useBench();
+
+  it('is masked where it is too long for trailers, with an errorId that is in the log beside it', async () => {
+    const { client, logs } = await bench.start({ controllers: [FailingController] });
+    for (const way of WAYS) {
+      // By packets it has its whole length.
+      expect(await rejection(client.call(way, 'long'))).toStrictEqual({ status: 'error', message: LONG });
+      const iterator = client.stream(way, 'long')[Symbol.asyncIterator]();
+      const read = async (): Promise<void> => {
+        while ((await iterator.next()).done !== true);
+      };
+      const error = await rejection(read());
+      expect(error).toStrictEqual(MASKED);
+      expect(
+        logs.find('error', `errorId ${idOf(error)}`, `"${way}"`, 'bytes is over the 16384'),
+      ).toHaveLength(1);
+    }
+    const channel = await client.channel<string>('channel');
+    await channel.send('long');
+    const error = await rejection(channel[Symbol.asyncIterator]().next());
+    expect(error).toMatchObject({ code: 'UNKNOWN', rawMessage: 'Internal server error' });
+    expect(logs.find('warn', `errorId ${idOf(error)}`, 'bytes is over the 16384')).toHaveLength(1);
+  });
 
   it('has no errorId, in the answer or in the log', async () => {
     const { client, logs } = await bench.start({ controllers: [FailingController] });

@@ -107,6 +107,26 @@ describe('A part 1 peer that dials', () => {
     expectPart1Only(peer);
   });
 
+  it.each([
+    { id: 7, open: 'door' },
+    { id: 7, open: 'door', err: 'stuck', isDisposed: true },
+    { open: 'door', headers: {} },
+    { drain: true },
+    { id: 7, cancel: true },
+    { id: 'never made', response: 1 },
+  ])('has its own value %j where that looks like a packet, and goes on being called', async (value) => {
+    const values: unknown[] = [];
+    const { peer } = await dialling({
+      calls: { double: (n: number) => n * 2 },
+      channels: { '': (channel) => pump(channel, values) },
+    });
+    peer.send(value, { id: 7, pattern: 'double', data: 21 }, 'and on');
+    expect(await peer.answer(7)).toMatchObject({ response: 42 });
+    await eventually('all have come', () => values.length === 2);
+    expect(values).toEqual([value, 'and on']);
+    expect(mesh.warnings).toEqual([]);
+  });
+
   it('ends the raw channel by ending its half, and still gets what is sent back', async () => {
     const values: unknown[] = [];
     const { peer } = await dialling({
