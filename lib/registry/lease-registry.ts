@@ -2,6 +2,7 @@
 import { MeshError } from '../protocol/mesh-error.js';
 import { Lookout } from './lookout.js';
 import { faultOfNodeRecord, type NodeRecord } from './node-record.js';
+import { Pulse } from './pulse.js';
 import type { RecordStore } from './record-store.js';
 import type { RegistryClock } from './registry-clock.js';
 import type {
@@ -32,6 +33,7 @@ export interface LeaseRegistryDeps {
 export class LeaseRegistry implements ServiceRegistry {
   private readonly board: StatusBoard;
   private readonly link: StoreLink;
+  private readonly pulse: Pulse;
   private readonly lookouts = new Map<string, Lookout>();
   private subscribers: SubscriberLookout | undefined;
   private readonly announcements = new Map<string, StandingAnnouncement | 'pending'>();
@@ -45,6 +47,7 @@ export class LeaseRegistry implements ServiceRegistry {
   ) {
     const board = new StatusBoard(store.url, deps.logger, deps.clock);
     this.board = board;
+    this.pulse = new Pulse(deps.timings.heartbeatIntervalMs, deps.clock);
     this.link = new StoreLink(store, {
       ...deps,
       board,
@@ -161,6 +164,7 @@ export class LeaseRegistry implements ServiceRegistry {
   private lookoutOwner(subject: string, idle: () => void): LookoutOwner {
     return {
       ...this.deps,
+      pulse: this.pulse,
       isOpen: () => this.link.isOpen,
       lookWorked: () => this.board.good(subject),
       lookFailed: (error) => this.board.fault(subject, reasonOf(error)),
@@ -175,6 +179,7 @@ export class LeaseRegistry implements ServiceRegistry {
     const subject = `beat ${key}`;
     return new StandingAnnouncement(record, this.store, {
       ...this.deps,
+      pulse: this.pulse,
       isOpen: () => this.link.isOpen,
       beatWorked: () => this.board.good(subject),
       beatFailed: (error) => this.board.fault(subject, reasonOf(error)),

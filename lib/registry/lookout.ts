@@ -9,6 +9,7 @@ export class Lookout extends StandingLook<Look, readonly NodeRecord[]> {
   private set = EMPTY_NODE_SET;
   private nodes: readonly NodeRecord[] | undefined;
   private generation: string | undefined;
+  private records: readonly NodeRecord[] | undefined;
 
   constructor(store: StoreLookout, owner: LookoutOwner) {
     super('the nodes of a service', store, owner);
@@ -21,6 +22,11 @@ export class Lookout extends StandingLook<Look, readonly NodeRecord[]> {
   }
 
   protected override listed({ records, generation }: Look): readonly NodeRecord[] {
+    // Nothing changed and nobody is held: the cost of a look does not grow with the number of nodes.
+    if (this.nodes !== undefined && records === this.records && generation === this.generation) {
+      if (this.set.heldUntil.size === 0) return this.nodes;
+    }
+    this.records = records;
     const { clock, timings } = this.owner;
     const now = clock.now();
     if (generation !== this.generation) this.set = doubtStore(this.set, now, timings.ttlMs);

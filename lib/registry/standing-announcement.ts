@@ -2,6 +2,7 @@
 import { MeshError } from '../protocol/mesh-error.js';
 import { faultOfNodeRecord, type NodeRecord } from './node-record.js';
 import type { RecordStore } from './record-store.js';
+import type { Pulse } from './pulse.js';
 import type { RegistryClock } from './registry-clock.js';
 import type { Announcement, RegistryTimings } from './registry.js';
 import { Ticker } from './ticker.js';
@@ -10,6 +11,8 @@ import { Ticker } from './ticker.js';
 export interface AnnouncementOwner {
   readonly timings: RegistryTimings;
   readonly clock: RegistryClock;
+  /** When to beat and to look again, the same for all that belongs to one registry. */
+  readonly pulse: Pulse;
   /** False while the store is away: the beats are left out, the next one writes the whole record again. */
   isOpen(): boolean;
   beatWorked(): void;
@@ -34,7 +37,7 @@ export class StandingAnnouncement implements Announcement {
     private readonly store: RecordStore,
     private readonly owner: AnnouncementOwner,
   ) {
-    this.ticker = new Ticker(() => this.beat(), owner.timings.heartbeatIntervalMs, owner.clock);
+    this.ticker = new Ticker(() => this.beat(), owner.pulse, owner.clock);
     this.ticker.later();
   }
 

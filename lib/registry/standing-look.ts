@@ -1,5 +1,6 @@
 /** Looks into the store again and again on behalf of everybody in this process who watches the same thing. */
 import { Audience } from './audience.js';
+import type { Pulse } from './pulse.js';
 import type { RegistryClock } from './registry-clock.js';
 import type { RegistryLogger, RegistryTimings, Watch } from './registry.js';
 import { Ticker } from './ticker.js';
@@ -9,6 +10,8 @@ export interface LookoutOwner {
   readonly timings: RegistryTimings;
   readonly logger: RegistryLogger;
   readonly clock: RegistryClock;
+  /** When to beat and to look again, the same for all that belongs to one registry. */
+  readonly pulse: Pulse;
   /** False while the store is away: then nothing is asked and what is known stays. */
   isOpen(): boolean;
   lookWorked(): void;
@@ -36,7 +39,7 @@ export abstract class StandingLook<Found, Listed extends object> {
     protected readonly owner: LookoutOwner,
   ) {
     this.watchers = new Audience(what, owner.logger);
-    this.ticker = new Ticker(() => this.look(), owner.timings.heartbeatIntervalMs, owner.clock);
+    this.ticker = new Ticker(() => this.look(), owner.pulse, owner.clock);
     // Else the first look follows the opening, by a hint.
     if (owner.isOpen()) this.ticker.soon();
   }

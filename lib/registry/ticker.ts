@@ -1,8 +1,7 @@
-/** Runs one task again and again: at jittered intervals, sooner when asked, never twice at once. */
+/** Runs one task again and again: at each pulse, sooner when asked, never twice at once. */
+import type { Pulse } from './pulse.js';
 import type { RegistryClock } from './registry-clock.js';
 
-/** Each interval is the mean one times a random factor from 0.9 to 1.1, so that many nodes do not beat in step. */
-const JITTER = 0.1;
 /** Asked for again and again, a task still runs at most once in this time. */
 const SPACING_MS = 25;
 
@@ -17,7 +16,7 @@ export class Ticker {
   /** @param task must not reject: what goes wrong is its own to report. */
   constructor(
     private readonly task: () => Promise<void>,
-    private readonly intervalMs: number,
+    private readonly pulse: Pulse,
     private readonly clock: RegistryClock,
   ) {}
 
@@ -28,9 +27,14 @@ export class Ticker {
     else this.schedule(Math.max(0, this.endedAt + SPACING_MS - this.clock.now()));
   }
 
-  /** Runs the task one interval from now. */
+  /** Runs the task at the next pulse. */
   later(): void {
-    if (!this.stopped && this.running === undefined) this.schedule(this.jitteredIntervalMs());
+    if (this.stopped || this.running !== undefined) return;
+    this.cancelTimer?.();
+    this.cancelTimer = this.pulse.wait(() => {
+      this.cancelTimer = undefined;
+      this.soon();
+    });
   }
 
   /** No run begins any more; resolves when the one under way has ended. */
@@ -53,18 +57,12 @@ export class Ticker {
 
   private run(): void {
     this.cancelTimer = undefined;
-    const startedAt = this.clock.now();
     this.running = this.task().then(() => {
       this.running = undefined;
       this.endedAt = this.clock.now();
-      if (this.stopped) return;
-      const wanted = this.again ? SPACING_MS : this.jitteredIntervalMs() - (this.endedAt - startedAt);
+      if (!this.again) return this.later();
       this.again = false;
-      this.schedule(Math.max(SPACING_MS, wanted));
+      this.soon();
     });
-  }
-
-  private jitteredIntervalMs(): number {
-    return this.intervalMs * (1 - JITTER + 2 * JITTER * this.clock.random());
   }
 }

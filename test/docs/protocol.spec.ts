@@ -21,9 +21,12 @@ import { readNodeRecord } from '../../lib/registry/node-record.js';
 import {
   EPOCH_KEY,
   EVENTS_CHANNEL,
+  eventsChannel,
   indexKey,
+  logKey,
   recordKey,
-  scanStampKey,
+  SCAN_KEY,
+  SCAN_LOCK_KEY,
   SUBSCRIBERS_KEY,
 } from '../../lib/registry/redis/redis-keys.js';
 import {
@@ -90,7 +93,10 @@ describe('docs/protocol.md', () => {
     const keys = [
       recordKey(name, '{id}'),
       indexKey(name),
-      scanStampKey(name),
+      logKey(name),
+      SCAN_KEY,
+      SCAN_LOCK_KEY,
+      eventsChannel(name),
       EPOCH_KEY,
       EVENTS_CHANNEL,
       SUBSCRIBERS_KEY,

@@ -30,12 +30,17 @@ afterEach(async () => {
 const HOUR = { heartbeatIntervalMs: 3_600_000, ttlMs: 36_000_000 };
 
 describe('an announced node in Redis', () => {
-  it('is exactly the key, the value and the TTL of the protocol, and a member of the index', async () => {
+  it('is exactly the key, the value and the TTL of the protocol, a member of the index, and in the log', async () => {
     const registry = registries.open(server.url, { timings: { heartbeatIntervalMs: 2_000, ttlMs: 10_000 } });
     const record = newRecord({ service: '@shop/orders', metadata: { zone: 'a' } });
     await registry.announce(record);
     const key = `mesh:service:@shop/orders:${record.id}`;
-    expect((await redis.keys('mesh:*')).toSorted()).toEqual([`mesh:index:@shop/orders`, key]);
+    expect((await redis.keys('mesh:*')).toSorted()).toEqual([
+      'mesh:changes:@shop/orders',
+      'mesh:index:@shop/orders',
+      key,
+    ]);
+    expect(await logged('@shop/orders')).toEqual([record.id]);
     expect(await redis.get(key)).toBe(
       `{"id":"${record.id}","service_name":"@shop/orders","host":"127.0.0.1","port":4000,"metadata":{"zone":"a"}}`,
     );
@@ -73,17 +78,22 @@ describe('an announced node in Redis', () => {
     }, ONE_BEAT_MS);
   });
 
-  it('leaves no key behind when it is withdrawn, and says so', async () => {
+  it('leaves only the log behind when it is withdrawn, which ends by itself, and says so', async () => {
     const events = await listen();
     const record = newRecord();
     const announcement = await registries.open(server.url).announce(record);
     await announcement.update({ zone: 'b' });
     await pause(3 * FAST.heartbeatIntervalMs);
     await Promise.all([announcement.withdraw(), announcement.withdraw()]);
-    expect(await redis.keys('mesh:*')).toEqual([]);
+    expect(await redis.keys('mesh:*')).toEqual(['mesh:changes:orders']);
+    expect(await redis.pttl('mesh:changes:orders')).toBeGreaterThan(3_500_000);
+    expect(await logged('orders')).toEqual([record.id, record.id, record.id]);
     const wire = { id: record.id, service_name: 'orders', host: '127.0.0.1', port: 4_000, metadata: {} };
     await eventually(() => {
-      expect(events).toEqual([
+      expect(events.filter(([channel]) => channel === 'mesh:events')).toHaveLength(3);
+      expect(
+        events.filter(([channel]) => channel === 'mesh:events:orders').map(([, event]) => event),
+      ).toEqual([
         { event: 'join', service: 'orders', id: record.id, record: wire },
         { event: 'join', service: 'orders', id: record.id, record: { ...wire, metadata: { zone: 'b' } } },
         { event: 'leave', service: 'orders', id: record.id },
@@ -115,11 +125,11 @@ describe('an announced node in Redis', () => {
     expect(await redis.pttl('mesh:index:orders')).toBeGreaterThan(3_500_000);
   });
 
-  async function listen(): Promise<unknown[]> {
-    const events: unknown[] = [];
+  async function listen(): Promise<[channel: string, event: unknown][]> {
+    const events: [string, unknown][] = [];
     const subscriber = redis.duplicate();
-    await subscriber.subscribe('mesh:events');
-    subscriber.on('message', (_channel, message) => events.push(JSON.parse(message)));
+    await subscriber.subscribe('mesh:events', 'mesh:events:orders');
+    subscriber.on('message', (channel, message) => events.push([channel, JSON.parse(message)]));
     closers.push(() => subscriber.disconnect());
     return events;
   }
@@ -155,7 +165,7 @@ describe('a watch in Redis', () => {
       '[]',
       '{"event":"join"}',
     ];
-    for (const lie of lies) await redis.publish('mesh:events', lie);
+    for (const lie of lies) await redis.publish('mesh:events:orders', lie);
     await pause(3 * FAST.heartbeatIntervalMs);
     expect(seen.history.filter((ids) => ids.length > 0)).toEqual([[record.id]]);
   });
@@ -171,7 +181,9 @@ describe('a watch in Redis', () => {
     await announcement.withdraw();
     await seen.waitFor([], ONE_BEAT_MS);
     const { warnings } = registries.logger;
-    expect(warnings.filter((text) => text.includes('cannot subscribe to mesh:events'))).toHaveLength(2);
+    expect(warnings.filter((text) => text.includes('cannot subscribe to mesh:events:orders'))).toHaveLength(
+      1,
+    );
     expect(warnings.filter((text) => text.includes('cannot publish on mesh:events'))).toHaveLength(1);
   });
 
@@ -210,13 +222,20 @@ describe('a watch in Redis', () => {
     expect(await commandsOfFiveLooks()).toBe(forOne);
   });
 
-  it('has one connection for commands and one for events, for all watches and announcements', async () => {
-    const registry = registries.open(server.url);
+  it.each([
+    ['one connection', {}, 1],
+    ['one connection for commands and one for events, where Redis speaks RESP2 only', { protocol: 2 }, 2],
+  ] as const)('has %s, for all watches and announcements', async (_, settings, connections) => {
+    const registry = registries.open(server.url, { redis: settings });
     await Promise.all([newRecord(), newRecord(), newRecord()].map((record) => registry.announce(record)));
     for (const service of ['a', 'b', 'c']) await see(registry, service).watch.ready;
     const clients = (await redis.client('LIST')) as string;
-    expect(clients.split('\n').filter((line) => line.includes('name=nestjs-mesh'))).toHaveLength(2);
-    await registry.close();
+    expect(clients.split('\n').filter((line) => line.includes('name=nestjs-mesh'))).toHaveLength(connections);
+    const record = newRecord({ service: 'c' });
+    const seen = see(registry, 'c');
+    await registries.open(server.url).announce(record);
+    await seen.waitFor([record.id]);
+    await registries.closeAll();
     await eventually(async () => {
       expect(String(await redis.client('LIST'))).not.toContain('name=nestjs-mesh');
     });
@@ -354,6 +373,12 @@ async function commandCount(): Promise<number> {
   const own = /cmdstat_(?:info|ping)[^:]*:/;
   const counts = stats.split('\r\n').filter((line) => line.startsWith('cmdstat_') && !own.test(line));
   return counts.reduce((sum, line) => sum + Number(/calls=(\d+)/.exec(line)?.[1]), 0);
+}
+
+/** The ids in the log of a service, in order. */
+async function logged(service: string): Promise<(string | undefined)[]> {
+  const entries = await redis.xrange(`mesh:changes:${service}`, '-', '+');
+  return entries.map(([, fields]) => fields[1]);
 }
 
 async function scanCount(): Promise<number> {

@@ -1,5 +1,6 @@
 /** Heartbeats and looks in time: exact, with a clock that stands still until it is moved. */
 import { describe, expect, it } from '@jest/globals';
+import { Pulse } from '../../lib/registry/pulse.js';
 import { Ticker } from '../../lib/registry/ticker.js';
 import { ManualClock, settle } from './registry-fixture.js';
 
@@ -13,7 +14,11 @@ describe('a ticker', () => {
     clock.chance = chance;
     const runs: number[] = [];
     const start = clock.now();
-    const ticker = new Ticker(() => Promise.resolve(void runs.push(clock.now() - start)), 2_000, clock);
+    const ticker = new Ticker(
+      () => Promise.resolve(void runs.push(clock.now() - start)),
+      new Pulse(2_000, clock),
+      clock,
+    );
     ticker.later();
     await clock.advance(2 * expected);
     expect(runs).toEqual([expected, 2 * expected]);
@@ -28,7 +33,7 @@ describe('a ticker', () => {
       runs += 1;
       return new Promise((resolve) => (finish = resolve));
     };
-    const ticker = new Ticker(task, 2_000, clock);
+    const ticker = new Ticker(task, new Pulse(2_000, clock), clock);
     for (let i = 0; i < 10; i += 1) ticker.soon();
     await clock.advance(5_000);
     expect(runs).toBe(1);
@@ -45,7 +50,7 @@ describe('a ticker', () => {
   it('asked without end, runs at most every 25 ms', async () => {
     const clock = new ManualClock();
     let runs = 0;
-    const ticker = new Ticker(() => Promise.resolve(void (runs += 1)), 2_000, clock);
+    const ticker = new Ticker(() => Promise.resolve(void (runs += 1)), new Pulse(2_000, clock), clock);
     for (let i = 0; i < 250; i += 1) {
       ticker.soon();
       await clock.advance(1);
@@ -58,7 +63,7 @@ describe('a ticker', () => {
   it('leaves no timer behind when it is stopped, and does not run again', async () => {
     const clock = new ManualClock();
     let runs = 0;
-    const ticker = new Ticker(() => Promise.resolve(void (runs += 1)), 2_000, clock);
+    const ticker = new Ticker(() => Promise.resolve(void (runs += 1)), new Pulse(2_000, clock), clock);
     ticker.soon();
     await settle();
     await ticker.stop();

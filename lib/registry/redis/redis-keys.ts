@@ -1,8 +1,18 @@
 /** The names under which the mesh keeps things in Redis: those of the protocol, and those that this project adds. */
-import { isNodeId } from '../node-record.js';
+import type { RecordPlace } from '../node-record.js';
 
-/** The channel on which joins, leaves and drains are published. */
+/** The channel on which the joins and leaves of all services are published, for whoever wants to see everything. */
 export const EVENTS_CHANNEL = 'mesh:events';
+
+/** The channel on which the changes of one service are published: nodes hear only of those whom they watch. */
+export function eventsChannel(service: string): string {
+  return `${EVENTS_CHANNEL}:${service}`;
+}
+
+/** The log of the nodes of a service that came, changed or went: a stream whose entries hold node ids. */
+export function logKey(service: string): string {
+  return `mesh:changes:${service}`;
+}
 
 /**
  * A random mark that every look reads along. It is written when it is missing, so a different one means that Redis lost
@@ -10,7 +20,10 @@ export const EVENTS_CHANNEL = 'mesh:events';
  */
 export const EPOCH_KEY = 'mesh:epoch';
 
-/** The sorted set of the services that take events; member: service, score: expiry in epoch milliseconds. */
+/**
+ * The sorted set of the services that take events; member: service, score: expiry in epoch milliseconds. Also the channel
+ * on which a service is published that was not in it.
+ */
 export const SUBSCRIBERS_KEY = 'mesh:subscribers';
 
 /** The record of one node: fixed by the protocol. */
@@ -23,24 +36,22 @@ export function indexKey(service: string): string {
   return `mesh:index:${service}`;
 }
 
-/** When a service was scanned for last, in epoch milliseconds of Redis, so that not every node scans for itself. */
-export function scanStampKey(service: string): string {
-  return `mesh:scan:${service}`;
-}
+/** When the keyspace was walked last, in epoch milliseconds of Redis: one walk serves all services and everybody. */
+export const SCAN_KEY = 'mesh:scan';
 
-/** The pattern by which SCAN finds the records of exactly this service. */
-export function recordPattern(service: string): string {
-  return recordKey(escapeGlob(service), '*');
-}
+/** Held by whoever walks; it ends by itself, and before that nobody else begins. */
+export const SCAN_LOCK_KEY = 'mesh:scan:lock';
 
-/** The node id in a key that matched {@link recordPattern}; `undefined` when it is none. */
-export function nodeIdOfKey(service: string, key: string): string | undefined {
-  const prefix = recordKey(service, '');
-  const id = key.startsWith(prefix) ? key.slice(prefix.length) : undefined;
-  return isNodeId(id) ? id : undefined;
-}
+/** The pattern by which SCAN finds the records of all services. */
+export const RECORD_PATTERN = 'mesh:service:*';
 
-/** Takes the special meaning from the characters that Redis knows in patterns. */
-function escapeGlob(text: string): string {
-  return text.replaceAll(/[\\*?[\]^-]/g, String.raw`\$&`);
+const RECORD_PREFIX = 'mesh:service:';
+
+/** Whose record stands under a key that matched {@link RECORD_PATTERN}; a service name has no colon. */
+export function placeOfKey(key: string): RecordPlace {
+  const end = key.lastIndexOf(':');
+  return {
+    service: key.slice(RECORD_PREFIX.length, Math.max(end, RECORD_PREFIX.length)),
+    id: key.slice(end + 1),
+  };
 }

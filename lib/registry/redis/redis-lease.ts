@@ -1,18 +1,10 @@
-/** Writes and removes records in Redis: the key of the protocol under its TTL, the index beside it, and the events. */
-import { MeshError } from '../../protocol/mesh-error.js';
+/** Writes and removes records in Redis: the key of the protocol under its TTL, the index and the log beside it. */
 import { toRecordJson, toWireRecord, type NodeRecord } from '../node-record.js';
-import { EVENTS_CHANNEL, indexKey, recordKey } from './redis-keys.js';
+import { publishEvent } from './redis-events.js';
+import { indexKey, recordKey } from './redis-keys.js';
+import { addToLog } from './redis-log.js';
 import { indexGraceMs, type RedisSession } from './redis-session.js';
 import { sweepSubscribers, writeSubscriber } from './redis-subscribers.js';
-
-/** What is published on `mesh:events`. */
-export interface RegistryEvent {
-  readonly event: 'join' | 'leave' | 'drain';
-  readonly service: string;
-  readonly id: string;
-  /** The record on the wire; with `join` only. */
-  readonly record?: Readonly<Record<string, unknown>>;
-}
 
 /** Every so many writes the index of a service is rid of what expired long ago. */
 const SWEEP_EVERY_WRITES = 30;
@@ -22,6 +14,8 @@ const INDEX_TTL_MS = 3_600_000;
 /** The leases that this process holds in Redis. */
 export class RedisLease {
   private writes = 0;
+  /** When each record was last written without a fault, by key. */
+  private readonly writtenAt = new Map<string, number>();
 
   constructor(private readonly session: RedisSession) {}
 
@@ -29,63 +23,63 @@ export class RedisLease {
   async write(record: NodeRecord, kind: 'join' | 'beat'): Promise<void> {
     const { run, clock, timings } = this.session;
     const { service, id } = record;
+    const key = recordKey(service, id);
+    const writtenAt = this.writtenAt.get(key);
+    this.writtenAt.delete(key);
     await clock.measure(run);
-    await Promise.all([
-      run((redis) => redis.set(recordKey(service, id), toRecordJson(record), 'PX', timings.ttlMs)),
-      run((redis) => redis.zadd(indexKey(service), clock.now() + timings.ttlMs, id)),
+    const now = clock.now();
+    // The key before the index, whose members are expected to have one.
+    const [, added] = await Promise.all([
+      run((redis) => redis.set(key, toRecordJson(record), 'PX', timings.ttlMs)),
+      run((redis) => redis.zadd(indexKey(service), now + timings.ttlMs, id)),
       writeSubscriber(this.session, record),
       this.writes++ % SWEEP_EVERY_WRITES === 0 ? this.sweep(service) : undefined,
     ]);
-    if (kind === 'join') await this.publish({ event: 'join', service, id, record: toWireRecord(record) });
+    if (kind === 'join') {
+      const event = { event: 'join', service, id, record: toWireRecord(record) } as const;
+      await Promise.all([addToLog(this.session, service, [id]), publishEvent(this.session, event)]);
+    } else if (added > 0 || writtenAt === undefined || now - writtenAt >= timings.ttlMs) {
+      // Redis lost it, or others may have seen its lease end. No event: after a flush thousands come back at once.
+      await addToLog(this.session, service, [id]);
+    }
+    this.writtenAt.set(key, now);
   }
 
   /** DEL and ZREM, then the word of it, so that whoever looks again finds the node gone. */
   async remove({ service, id }: NodeRecord): Promise<void> {
     const { run } = this.session;
+    const key = recordKey(service, id);
+    this.writtenAt.delete(key);
+    await Promise.all([run((redis) => redis.del(key)), run((redis) => redis.zrem(indexKey(service), id))]);
     await Promise.all([
-      run((redis) => redis.del(recordKey(service, id))),
-      run((redis) => redis.zrem(indexKey(service), id)),
+      addToLog(this.session, service, [id]),
+      publishEvent(this.session, { event: 'leave', service, id }),
     ]);
-    await this.publish({ event: 'leave', service, id });
   }
 
   private async sweep(service: string): Promise<void> {
     const { run, clock, timings } = this.session;
     const graceMs = indexGraceMs(timings);
     const key = indexKey(service);
-    await run((redis) => redis.zremrangebyscore(key, '-inf', clock.now() - 2 * graceMs));
-    await run((redis) => redis.pexpire(key, Math.max(INDEX_TTL_MS, 10 * graceMs)));
-    await sweepSubscribers(this.session);
-  }
-
-  private async publish(event: RegistryEvent): Promise<void> {
-    try {
-      await this.session.run((redis) => redis.publish(EVENTS_CHANNEL, JSON.stringify(event)));
-    } catch (error) {
-      // Events only hurry the others; whoever must do without them looks at each heartbeat interval.
-      const reason = MeshError.is(error) ? error.rawMessage : String(error);
-      this.session.warnOnce.warn(
-        `cannot publish on ${EVENTS_CHANNEL}, changes are found by polling: ${reason}`,
-      );
-    }
+    await Promise.all([
+      run((redis) => redis.zremrangebyscore(key, '-inf', clock.now() - 2 * graceMs)),
+      run((redis) => redis.pexpire(key, Math.max(INDEX_TTL_MS, 10 * graceMs))),
+      sweepSubscribers(this.session),
+    ]);
   }
 }
 
-/** Reads an event; `undefined` for anything that is none, since others may publish there too. */
-export function parseRegistryEvent(message: string): RegistryEvent | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(message);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { event, service, id, record } = value as Record<string, unknown>;
-  if (event !== 'join' && event !== 'leave' && event !== 'drain') return undefined;
-  if (typeof service !== 'string' || typeof id !== 'string') return undefined;
-  return { event, service, id, ...(isObject(record) && { record }) };
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/**
+ * Takes out of the index those whose key is gone, and tells the others: the first who sees it sees it for everybody. A
+ * node that lives after all is new to the index at its next heartbeat, and then says so.
+ */
+export async function reap(session: RedisSession, service: string, ids: readonly string[]): Promise<void> {
+  const [first] = ids;
+  if (first === undefined) return;
+  const removed = await session.run((redis) => redis.zrem(indexKey(service), ...ids));
+  if (removed === 0) return;
+  await Promise.all([
+    addToLog(session, service, ids),
+    publishEvent(session, { event: 'expire', service, id: first }),
+  ]);
 }

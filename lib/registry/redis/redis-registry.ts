@@ -1,20 +1,22 @@
 /** The registry `redis://…`: one link for all announcements and watches of this registry. */
 import { MeshError } from '../../protocol/mesh-error.js';
 import { LeaseRegistry, type LeaseRegistryDeps } from '../lease-registry.js';
-import { takesEvents } from '../announced.js';
 import type { NodeRecord } from '../node-record.js';
 import type { RecordStore, StoreListener, StoreLookout, StoreSubscribers } from '../record-store.js';
 import type { ServiceRegistry } from '../registry.js';
 import { WarnOnce } from '../warn-once.js';
 import { RedisClock } from './redis-clock.js';
 import { commandError } from './redis-errors.js';
-import { EVENTS_CHANNEL } from './redis-keys.js';
-import { parseRegistryEvent, RedisLease } from './redis-lease.js';
+import { parseRegistryEvent } from './redis-events.js';
+import { SUBSCRIBERS_KEY } from './redis-keys.js';
+import { RedisLease } from './redis-lease.js';
 import { RedisLink } from './redis-link.js';
+import { RedisMarks } from './redis-marks.js';
+import { RedisScan } from './redis-scan.js';
 import type { RedisSession } from './redis-session.js';
 import { RedisSubscribers } from './redis-subscribers.js';
 import { redisTarget, type RedisSettings, type RedisTarget } from './redis-target.js';
-import { RedisWatch } from './redis-watch.js';
+import { RedisWatch, type RedisWatchDeps } from './redis-watch.js';
 
 /** The registry in one Redis server, behind Sentinel, or in a Cluster. Nothing is connected yet. */
 export function openRedisRegistry(
@@ -32,6 +34,9 @@ class RedisStore implements RecordStore {
   private link: RedisLink | undefined;
   private links = 0;
   private listener: StoreListener | undefined;
+  private readonly watchDeps: RedisWatchDeps;
+  /** The channels that are listened to. */
+  private readonly channels = new Set<string>();
 
   constructor(
     private readonly target: RedisTarget,
@@ -48,8 +53,18 @@ class RedisStore implements RecordStore {
       },
       linkNumber: () => this.links,
       hint: (service) => this.listener?.hint(service),
+      listen: async (channel) => {
+        this.channels.add(channel);
+        await this.link?.listen(channel);
+      },
+      unlisten: (channel) => {
+        this.channels.delete(channel);
+        this.link?.unlisten(channel);
+      },
     };
-    this.lease = new RedisLease(this.session);
+    const { session } = this;
+    this.lease = new RedisLease(session);
+    this.watchDeps = { session, marks: new RedisMarks(session), scan: new RedisScan(session) };
   }
 
   get url(): string {
@@ -58,17 +73,17 @@ class RedisStore implements RecordStore {
 
   async open(listener: StoreListener): Promise<void> {
     const { timings, clock } = this.deps;
+    const channels = [...this.channels];
     const link = await RedisLink.open({
       target: this.target,
       timeoutMs: timings.registryTimeoutMs,
       pingEveryMs: timings.heartbeatIntervalMs,
       clock,
       signal: this.closing.signal,
-      onEvent: (message) => this.heard(message),
-      onNoEvents: (reason) =>
-        this.session.warnOnce.warn(
-          `cannot subscribe to ${EVENTS_CHANNEL}, changes are found by polling: ${reason}`,
-        ),
+      channels,
+      onEvent: (channel, message) => this.heard(channel, message),
+      onNoEvents: (channel, reason) =>
+        this.session.warnOnce.warn(`cannot subscribe to ${channel}, changes are found by polling: ${reason}`),
       onLost: (reason) => {
         this.link = undefined;
         listener.lost(reason);
@@ -80,6 +95,8 @@ class RedisStore implements RecordStore {
     }
     this.link = link;
     this.links += 1;
+    const added = [...this.channels].filter((channel) => !channels.includes(channel));
+    await Promise.all(added.map((channel) => link.listen(channel)));
     this.listener = listener;
     this.session.clock.forget();
   }
@@ -93,7 +110,7 @@ class RedisStore implements RecordStore {
   }
 
   lookOut(service: string): StoreLookout {
-    return new RedisWatch(this.session, service);
+    return new RedisWatch(this.watchDeps, service);
   }
 
   lookOutForSubscribers(): StoreSubscribers {
@@ -102,15 +119,16 @@ class RedisStore implements RecordStore {
 
   async close(): Promise<void> {
     this.closing.abort();
+    this.watchDeps.scan.close();
     const link = this.link;
     this.link = undefined;
     await link?.close();
   }
 
-  private heard(message: string): void {
+  private heard(channel: string, message: string): void {
+    if (channel === SUBSCRIBERS_KEY) return this.listener?.hintSubscribers();
     const event = parseRegistryEvent(message);
-    if (event === undefined) return;
-    this.listener?.hint(event.service, event.event === 'leave' ? event.id : undefined);
-    if (takesEvents(event.record?.['metadata'])) this.listener?.hintSubscribers();
+    if (event !== undefined)
+      this.listener?.hint(event.service, event.event === 'leave' ? event.id : undefined);
   }
 }

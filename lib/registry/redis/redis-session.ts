@@ -16,9 +16,12 @@ export interface RedisSession {
   readonly linkNumber: () => number;
   /** Look again at `service`: a scan found something. */
   readonly hint: (service: string) => void;
+  /** Hears what is published on `channel`, now and after each reconnection. Resolves when that has begun, or cannot be. */
+  readonly listen: (channel: string) => Promise<void>;
+  readonly unlisten: (channel: string) => void;
 }
 
-/** How long a member stays in the index after its score, in milliseconds; bridges clocks that differ and scans far apart. */
+/** How long a member stays in the index after its score, in milliseconds; bridges clocks that differ and scans far apart */
 export function indexGraceMs(timings: RegistryTimings): number {
   return Math.max(60_000, 10 * timings.heartbeatIntervalMs, 2 * timings.ttlMs);
 }

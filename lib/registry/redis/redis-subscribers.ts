@@ -3,14 +3,17 @@ import { takesEvents } from '../announced.js';
 import type { NodeRecord } from '../node-record.js';
 import type { StoreSubscribers } from '../record-store.js';
 import { checkServiceName } from '../service-name.js';
+import { publishSubscriber } from './redis-events.js';
 import { SUBSCRIBERS_KEY } from './redis-keys.js';
 import { indexGraceMs, type RedisSession } from './redis-session.js';
 
-/** Says that the service of the record takes events; for a record that announces none, nothing. One command at most. */
+/** Says that the service of the record takes events; for a record that announces none, nothing. */
 export async function writeSubscriber(session: RedisSession, record: NodeRecord): Promise<void> {
   if (!takesEvents(record.metadata)) return;
   const { run, clock, timings } = session;
-  await run((redis) => redis.zadd(SUBSCRIBERS_KEY, clock.now() + timings.ttlMs, record.service));
+  const score = clock.now() + timings.ttlMs;
+  const added = await run((redis) => redis.zadd(SUBSCRIBERS_KEY, score, record.service));
+  if (added > 0) await publishSubscriber(session, record.service);
 }
 
 /** Rids the set of services that are gone. */
@@ -22,10 +25,15 @@ export async function sweepSubscribers(session: RedisSession): Promise<void> {
 
 /** The look-out for them: one command for each look. */
 export class RedisSubscribers implements StoreSubscribers {
-  constructor(private readonly session: RedisSession) {}
+  private readonly listening: Promise<void>;
+
+  constructor(private readonly session: RedisSession) {
+    this.listening = session.listen(SUBSCRIBERS_KEY);
+  }
 
   async look(): Promise<readonly string[]> {
     const { session } = this;
+    await this.listening;
     await session.clock.measure(session.run);
     const since = session.clock.now() - indexGraceMs(session.timings);
     const services = await session.run((redis) => redis.zrangebyscore(SUBSCRIBERS_KEY, since, '+inf'));
@@ -38,6 +46,6 @@ export class RedisSubscribers implements StoreSubscribers {
   }
 
   close(): void {
-    // Nothing is held.
+    this.session.unlisten(SUBSCRIBERS_KEY);
   }
 }

@@ -53,6 +53,8 @@ function serverTarget(fromUrl: RedisOptions, settings: RedisOptions): RedisTarge
       sentinelRetryStrategy: () => null,
       reconnectOnError: null,
       enableOfflineQueue: false,
+      // What is asked at one instant is one write, and one read of Redis: most of what a small command costs.
+      enableAutoPipelining: true,
       autoResubscribe: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,

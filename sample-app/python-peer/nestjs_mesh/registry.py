@@ -99,6 +99,8 @@ class Registry(ABC):
         self._warned: Set[str] = set()
         #: Called with a service's name when something is said to have changed there.
         self.on_hint: Callable[[str], None] = lambda service: None
+        #: Called when another service is said to take events.
+        self.on_subscriber_hint: Callable[[], None] = lambda: None
 
     @abstractmethod
     async def connect(self) -> None:
@@ -195,7 +197,7 @@ class Announcement:
         while True:
             await asyncio.sleep(jittered(HEARTBEAT_INTERVAL))
             try:
-                await self._registry.announce(self._record, joins=lost)
+                await self._registry.announce(self._record, joins=False)
                 if lost:
                     log.warning("the registry %s is back", self._registry.url)
                 lost = False

@@ -42,6 +42,7 @@ class Router:
         core.on_packets = self._on_packets
         core.on_closed = self._on_closed
         registry.on_hint = self._on_hint
+        registry.on_subscriber_hint = self._on_subscriber_hint
 
     @property
     def event_counts(self) -> EventCounts:
@@ -165,6 +166,8 @@ class Router:
     def _on_hint(self, service: str) -> None:
         if service in self._views:
             self._views[service].kick.set()
+
+    def _on_subscriber_hint(self) -> None:
         if self._subscribers is not None:
             self._subscribers.kick.set()
 

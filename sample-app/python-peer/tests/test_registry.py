@@ -43,14 +43,16 @@ def test_the_redis_keys_are_those_of_the_protocol_and_gone_after_leaving(redis_s
             await pubsub.subscribe("mesh:events")
             async with Peer("orders", redis_server.url, metadata={"zone": "a"}) as peer:
                 key = f"mesh:service:orders:{peer.node_id}"
-                assert sorted(await store.keys("*")) == ["mesh:index:orders", key]
+                assert sorted(await store.keys("*")) == ["mesh:changes:orders", "mesh:index:orders", key]
                 expected = record("orders", peer.node_id, port=peer.port, metadata={"zone": "a"})
                 assert json.loads(await store.get(key)) == expected
                 assert 5000 < await store.pttl(key) <= 10_000
                 score = await store.zscore("mesh:index:orders", peer.node_id)
                 assert 5000 < score - time.time() * 1000 <= 10_000
                 assert uuid.UUID(peer.node_id).version == 4
-            assert await store.keys("*") == []
+            # The log of changes ends by itself.
+            assert await store.keys("*") == ["mesh:changes:orders"]
+            assert 0 < await store.pttl("mesh:changes:orders") <= 3_600_000
             events: List[Any] = []
             while len(events) < 2:
                 message = await pubsub.get_message(timeout=5)
@@ -148,7 +150,11 @@ def test_a_node_that_keeps_only_part_1_is_found_by_scan_and_put_in_the_index(red
             await connection.set("mesh:service:older:n2", json.dumps(record("older", "n2")), ex=10)
             assert [found.id for found in await store.find("old")] == ["n1"]
             assert await connection.zrange("mesh:index:old", 0, -1) == ["n1"]
-            assert await connection.exists("mesh:index:older") == 0
+            # One walk serves all services, and everybody.
+            assert await connection.zrange("mesh:index:older", 0, -1) == ["n2"]
+            assert [found.id for found in await store.find("older")] == ["n2"]
+            await connection.delete("mesh:service:old:n1")
+            assert await store.find("old") == []
         await store.close()
 
     run(test())
@@ -223,7 +229,7 @@ def test_a_flushed_redis_is_healed_in_one_beat(redis_server: RedisServer) -> Non
         async with Peer("a", redis_server.url), client(redis_server) as store:
             await store.flushall()
             until = time.monotonic() + 3
-            while len(await store.keys("*")) != 2:
+            while len(await store.keys("mesh:[is]*")) != 2:
                 assert time.monotonic() < until
                 await asyncio.sleep(0.05)
 
