@@ -36,7 +36,11 @@ export async function runCase(
     const shift = round % Math.max(1, trials.length);
     for (const trial of [...trials.slice(shift), ...trials.slice(0, shift)]) {
       if (trial.unable !== undefined || trial.failed !== undefined) continue;
-      await attempt(trial, lab, async (pair) => void trial.rounds.push(await measure(each, pair, limits)));
+      if (each.fresh === true) await lab.drop(trial.peer);
+      await attempt(trial, lab, async (pair) => {
+        if (each.fresh === true) await check(each, pair);
+        trial.rounds.push(await measure(each, pair, limits));
+      });
     }
   }
   const { name, title, group, unit, better = 'more', baseline = BASELINE } = each;
@@ -60,8 +64,13 @@ async function attempt(trial: Trial, lab: Lab, act: (pair: Pair) => Promise<void
 }
 
 async function warmUp(each: Case, pair: Pair, { windowMs }: Limits): Promise<void> {
-  if (each.check !== undefined) await pair.client.ask('check', { case: each.name });
-  if (each.drive !== undefined) await measure(each, pair, { windowMs: windowMs * WARM_UP });
+  await check(each, pair);
+  if (each.fresh !== true && each.drive !== undefined)
+    await measure(each, pair, { windowMs: windowMs * WARM_UP });
+}
+
+async function check(each: Case, { client }: Pair): Promise<void> {
+  if (each.check !== undefined) await client.ask('check', { case: each.name });
 }
 
 function measure(each: Case, pair: Pair, limits: Limits): Promise<Measurement> {

@@ -62,6 +62,8 @@ export interface Case {
   readonly baseline?: string;
   /** Part of `--quick`. @default false */
   readonly quick?: boolean;
+  /** Each round has programs that were just started, warmed up by nothing but {@link check}. @default false */
+  readonly fresh?: boolean;
   /** In a client program: throws unless the peer answers rightly. Also the first of its warm-up. */
   check?(client: Client): Promise<void>;
   /** In a client program: the work. `args` is what {@link measure} gave, with `windowMs`. */

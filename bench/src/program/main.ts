@@ -1,6 +1,6 @@
 /** The Node program of one side of a peer: `main.js MODULE` loads `peers/MODULE.js` and nothing of the other peers. */
 import { findCase } from '../cases/index.js';
-import type { Client, PeerModule, Serving } from '../peers/peer.js';
+import { messageOf, type Client, type PeerModule, type Serving } from '../peers/peer.js';
 import type { Command, Json, Reply, Surroundings, Usage } from './protocol.js';
 
 const [module] = process.argv.slice(2);
@@ -8,6 +8,8 @@ const peer = (await import(`../peers/${module}.js`)) as PeerModule;
 
 let serving: Serving | undefined;
 let client: Client | undefined;
+const crowd: Client[] = [];
+const CROWD_BYTES = 100;
 
 const commands: { [name in Command['command']]: (args: never) => Promise<unknown> } = {
   async serve(surroundings: Surroundings) {
@@ -16,6 +18,13 @@ const commands: { [name in Command['command']]: (args: never) => Promise<unknown
   },
   async connect(surroundings: Surroundings) {
     client = await peer.connect(surroundings);
+  },
+  async crowd({ surroundings, count }: { surroundings: Surroundings; count: number }) {
+    for (let n = 0; n < count; n += 1) {
+      const one = await peer.connect(surroundings);
+      crowd.push(one);
+      await one.call?.(messageOf(CROWD_BYTES, n));
+    }
   },
   async check(args: { case: string }) {
     await findCase(args.case).check?.(connected());
@@ -33,6 +42,7 @@ const commands: { [name in Command['command']]: (args: never) => Promise<unknown
     return serving?.received?.() ?? { events: 0, lastAtMs: 0 };
   },
   async stop() {
+    await Promise.all(crowd.map((one) => one.close()));
     await client?.close();
     await serving?.close();
     client = serving = undefined;

@@ -9,13 +9,14 @@ export interface Command {
   /**
    * - `serve`: become the server of a peer; args {@link Surroundings}, answers its address
    * - `connect`: become a client of it; args {@link Surroundings} with `address`, answers nothing
+   * - `crowd`: become so many clients of it, each of which calls once; args `{ surroundings, count }`, answers nothing
    * - `check`: see that the peer answers a case rightly; args `{ case }`
    * - `drive`: do the work of a case; args `{ case, windowMs, args? }`, answers `Driven` of `cases/case.ts`
    * - `usage`: answers {@link Usage}; args `{ collect: true }` collects garbage first
    * - `received`: of a server: answers {@link Received}
    * - `stop`: close all; the program ends by itself after its answer
    */
-  readonly command: 'serve' | 'connect' | 'check' | 'drive' | 'usage' | 'received' | 'stop';
+  readonly command: 'serve' | 'connect' | 'crowd' | 'check' | 'drive' | 'usage' | 'received' | 'stop';
   readonly args: Json;
 }
 

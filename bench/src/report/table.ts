@@ -75,6 +75,9 @@ function remarks(result: Result): string {
     latency &&
       `p50 ${figure(latency.p50)} µs, p99 ${figure(latency.p99)} µs, p99.9 ${figure(latency.p999)} µs`,
     lost > 0 && `${lost} lost`,
+    ...Object.keys(result.rounds[0]?.more ?? {}).map(
+      (name) => `${figure(medianOf(result, ({ more }) => more?.[name]))} ${name}`,
+    ),
   ];
   return texts.filter(Boolean).join('; ');
 }
