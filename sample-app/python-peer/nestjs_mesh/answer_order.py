@@ -52,6 +52,10 @@ class AnswerOrder:
             reason = f"over {MAX_HELD_BYTES} bytes wait for a large message before them"
             raise MeshError("RESOURCE_EXHAUSTED", reason, delivery="unknown")
 
+    def waits_for(self, token: str) -> bool:
+        """True while a packet is to come by this token."""
+        return any(place.token == token and place.packet is None for place in self._places)
+
     def replace(self, token: str, packet: Packet) -> None:
         """What was to come by a token cannot: `packet` takes its place, the last one where there is none."""
         place = next((place for place in self._places if place.token == token and place.packet is None), None)

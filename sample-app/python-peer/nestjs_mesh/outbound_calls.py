@@ -169,17 +169,19 @@ class OutboundCalls:
                 call.order.add(packet, size)
             elif is_failure(packet.get("err")):
                 call.order.replace(token, packet)
+            elif call.order.waits_for(token):
+                raise unavailable("two large messages were announced by one token", "unknown")
             elif is_token(token):
                 call.order.expect(token, lambda taker: self._fetch(call_id, token, taker))
             else:
-                raise MeshError("DATA_LOSS", "a large message was announced by a token that is none")
+                raise unavailable("a large message was announced by a token that is none", "unknown")
         except MeshError as error:
             self.fail(call_id, error)
 
     def _fetch(self, call_id: CallId, token: str, take: Callable[[Dict[str, Any], int], None]) -> Arrival:
         def taken(packet: Any, size: int, error: Optional[MeshError]) -> None:
             if error is None and (kind_of(packet) != "response" or packet["id"] != call_id or "open" in packet):
-                error = MeshError("DATA_LOSS", "a large message is no packet of its call")
+                error = unavailable("a large message is no packet of its call", "unknown")
             if error is None:
                 take(packet, size)
             else:

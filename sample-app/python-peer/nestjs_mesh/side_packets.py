@@ -91,7 +91,7 @@ class Arrival(Reader):
         self._settle(head, 0, error)
 
     def on_end(self, error: Optional[MeshError]) -> None:
-        self._settle(b"", 0, error or MeshError("DATA_LOSS", "the stream of a large message ended without it"))
+        self._settle(b"", 0, error or unavailable("the stream of a large message had no frame", "unknown"))
 
     def on_closed(self, error: Optional[MeshError]) -> None:
         self._settle(b"", 0, error or unavailable("the stream of a large message broke", "unknown"))

@@ -334,11 +334,11 @@ def test_a_stream_without_a_place_stays_unread_and_is_given_up(files: str, monke
 @pytest.mark.parametrize(
     "frames, code",
     [
-        (b"", "DATA_LOSS"),
+        (b"", "UNAVAILABLE"),
         (encode_frame(b"{")[:-1], "DATA_LOSS"),
         (encode_frame(b"{"), "INVALID_ARGUMENT"),
-        (encode_frame(b'{"id":99,"response":1}'), "DATA_LOSS"),
-        (encode_frame(b'"raw"'), "DATA_LOSS"),
+        (encode_frame(b'{"id":99,"response":1}'), "UNAVAILABLE"),
+        (encode_frame(b'"raw"'), "UNAVAILABLE"),
         (encode_frame(b"x" * 5000), "RESOURCE_EXHAUSTED"),
         (None, "UNAVAILABLE"),
     ],
@@ -358,6 +358,19 @@ def test_a_large_answer_that_is_broken_fails_its_call_and_cancels_it(files: str,
                 await call
             assert (caught.value.code, caught.value.delivery) == (code, "unknown")
             assert await end.packet(1, 2) == {"id": call_id, "cancel": True}
+
+    run(test())
+
+
+def test_one_token_for_two_large_answers_fails_the_call(files: str) -> None:
+    async def test() -> None:
+        async with served(files) as (_, end, client):
+            call = asyncio.ensure_future(client.call("p"))
+            call_id = (await end.packet(1, 1))["id"]
+            end.send(1, {"id": call_id, "open": "t"}, {"id": call_id, "open": "t"})
+            with pytest.raises(MeshError) as caught:
+                await call
+            assert (caught.value.code, caught.value.delivery) == ("UNAVAILABLE", "unknown")
 
     run(test())
 
