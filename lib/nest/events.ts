@@ -3,6 +3,7 @@ import type { MessageHandler } from '@nestjs/microservices';
 import { RequestContextHost } from '@nestjs/microservices/context/request-context-host.js';
 import { isObservable, type Observable } from 'rxjs';
 import type { InboundCall } from '../transport/inbound-call.js';
+import { isPromiseLike } from './foreign.js';
 import { isStream, type Stream } from './iterable-reply.js';
 import type { MeshContext } from './mesh.context.js';
 import { replyFailure } from './replies.js';
@@ -45,12 +46,48 @@ export async function runEvent(event: HandledEvent, done: () => void, logger: Ev
       : asList(await runHandler(only, [data, context], signal));
   // The failure that came first is the one that the sender is told, which logs it where Nest has not.
   const untold = call === undefined ? failures : failures.slice(1);
-  // A filter that throws gives an Error, and Nest logs only what filters are given.
-  for (const { where, error } of untold)
-    if (where !== 'filtered' || error instanceof Error) logger.error(error);
+  for (const failure of untold) logFailure(failure, logger);
   if (call !== undefined) acknowledge({ call, peer: context.peer, logger }, failures[0]);
   done();
   return failures.length > 0;
+}
+
+/** Handlers for which nobody waits, outside of hooks: as {@link runEvent} runs a single one, with no promise but the handler's own. */
+export class UnawaitedEvents {
+  constructor(
+    private readonly logger: EventLogger,
+    /** A handler has failed. */
+    private readonly onFailed: () => void,
+  ) {}
+
+  run(handler: MessageHandler, data: unknown, context: MeshContext): void {
+    let result: unknown;
+    try {
+      result = handler(data, context);
+    } catch (error) {
+      this.onThrown(error);
+      return;
+    }
+    if (isPromiseLike(result)) result.then(this.onResult, this.onThrown);
+    else this.onResult(result);
+  }
+
+  private readonly onResult = (result: unknown): void => {
+    const end = endOf(result, undefined);
+    if (end !== undefined) void end.then((failure) => failure && this.fail(failure));
+  };
+
+  private readonly onThrown = (error: unknown): void => this.fail({ where: 'outside', error });
+
+  private fail(failure: Failure): void {
+    logFailure(failure, this.logger);
+    this.onFailed();
+  }
+}
+
+/** A filter that throws gives an Error, and Nest logs only what filters are given. */
+function logFailure({ where, error }: Failure, logger: EventLogger): void {
+  if (where !== 'filtered' || error instanceof Error) logger.error(error);
 }
 
 const NO_FAILURES: readonly Failure[] = [];
@@ -94,12 +131,16 @@ async function runHandler(
   signal: AbortSignal | undefined,
 ): Promise<Failure | undefined> {
   try {
-    const result: unknown = await Reflect.apply(handler, undefined, args);
-    if (isObservable(result)) return await exhaust(result, signal);
-    return isStream(result) ? await drainStream(result, signal) : undefined;
+    return await endOf(await Reflect.apply(handler, undefined, args), signal);
   } catch (error) {
     return { where: 'outside', error };
   }
+}
+
+/** Ends when what a handler gave has; `undefined` when that was no stream. */
+function endOf(result: unknown, signal: AbortSignal | undefined): Promise<Failure | undefined> | undefined {
+  if (isObservable(result)) return exhaust(result, signal);
+  return isStream(result) ? drainStream(result, signal) : undefined;
 }
 
 /** Behind an interceptor, an iterable comes as the value of an Observable. */

@@ -13,7 +13,9 @@ export type Stream = AsyncIterable<unknown> | Iterable<unknown>;
 /** True for async iterables and generators; arrays and other iterables are values. */
 export function isStream(value: unknown): value is Stream {
   if (typeof value !== 'object' || value === null) return false;
-  return Symbol.asyncIterator in value || Object.prototype.toString.call(value) === '[object Generator]';
+  if (Symbol.asyncIterator in value) return true;
+  // The tag costs more than the question whether there can be one.
+  return 'next' in value && Object.prototype.toString.call(value) === '[object Generator]';
 }
 
 export class IterableReply implements Answering {

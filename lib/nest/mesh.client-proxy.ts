@@ -159,9 +159,8 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
   override emit<TResult = any, TInput = any>(pattern: Untyped<C>, data: TInput): Observable<TResult>;
   override emit<TResult>(pattern: unknown, data: unknown): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return throwError(() => new InvalidMessageException());
-    const dispatch = async (): Promise<TResult> =>
-      this.dispatchEvent<TResult>(this.createPacket(pattern, data));
-    return emitHot(pattern, dispatch, this.logger);
+    const dispatch = (): Promise<TResult> => this.dispatchEvent<TResult>(this.createPacket(pattern, data));
+    return emitHot(pattern, dispatch, this.logger) as Observable<TResult>;
   }
 
   /** Has `callback` told of an event until `close()`; of peers, those of the service or node that this client is bound to. */
@@ -303,14 +302,20 @@ export class MeshClientProxy<C extends MeshContract = AnyContract> extends Clien
     return publishCall(holder.node, outbound, callback, call.signal, (error) => this.logger.error(error));
   }
 
-  protected override async dispatchEvent<T>(packet: ReadPacket): Promise<T> {
-    const target = eventTargetOf(this.binding, packet);
+  protected override dispatchEvent<T>(packet: ReadPacket): Promise<T> {
     const { serialization, holder } = this.binding;
-    await holder.node.emit(
-      target,
-      this.event(serialization === undefined ? packet : await serializedPacket(serialization, packet)),
-    );
-    return undefined as T;
+    const sent =
+      serialization === undefined
+        ? holder.node.emit(eventTargetOf(this.binding, packet), this.event(packet))
+        : this.dispatchSerialized(serialization, packet);
+    // An event has no value.
+    return sent as Promise<T>;
+  }
+
+  private async dispatchSerialized(serialization: ClientSerialization, packet: ReadPacket): Promise<void> {
+    const target = eventTargetOf(this.binding, packet);
+    const event = this.event(await serializedPacket(serialization, packet));
+    await this.binding.holder.node.emit(target, event);
   }
 
   private async publishEvent(pattern: unknown, data: unknown): Promise<PublishReceipt[]> {

@@ -149,12 +149,12 @@ export class MeshServer
   }
 
   override setOnProcessingStartHook(hook: Parameters<Server['setOnProcessingStartHook']>[0]): void {
-    this.calls.isHooked = true;
+    this.calls.isHooked = this.served.isHooked = true;
     super.setOnProcessingStartHook(hook);
   }
 
   override setOnProcessingEndHook(hook: Parameters<Server['setOnProcessingEndHook']>[0]): void {
-    this.calls.isHooked = true;
+    this.calls.isHooked = this.served.isHooked = true;
     // It belongs to a tool, and runs where nothing catches what it throws.
     super.setOnProcessingEndHook((transport, context) => {
       guard(

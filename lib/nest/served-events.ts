@@ -5,7 +5,7 @@ import type { MeshNode } from '../node/mesh-node.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { InboundEvent, Origin } from '../transport/packet-channel.js';
 import { EventSource } from './context-sources.js';
-import { runEvent, type EventLogger, type HandledEvent } from './events.js';
+import { runEvent, UnawaitedEvents, type EventLogger, type HandledEvent } from './events.js';
 import { guard } from './foreign.js';
 import { MeshContext } from './mesh.context.js';
 import { replyFailure } from './replies.js';
@@ -14,11 +14,19 @@ import { replyFailure } from './replies.js';
 export type Hooked = (context: MeshContext, step: (done: () => void) => Promise<void>) => unknown;
 
 export class ServedEvents {
+  /** True once somebody has set a processing hook. */
+  isHooked = false;
+  private readonly unawaited: UnawaitedEvents;
+
   constructor(
     private readonly node: MeshNode,
     private readonly logger: EventLogger,
     private readonly hooked: Hooked,
-  ) {}
+  ) {
+    this.unawaited = new UnawaitedEvents(logger, () => {
+      node.eventCounts.failed += 1;
+    });
+  }
 
   /** Gives the event to these handlers of its route. Never throws but for an answer that cannot be written. */
   serve(event: InboundEvent, origin: Origin, route: string, handlers: readonly MessageHandler[]): void {
@@ -33,6 +41,11 @@ export class ServedEvents {
     }
     const context = new MeshContext([new EventSource(event, origin, node), route]);
     const waiting = event.acknowledge?.when === 'handled' ? call : undefined;
+    const [only] = handlers;
+    if (only !== undefined && handlers.length === 1 && waiting === undefined && !this.isHooked) {
+      this.unawaited.run(only, event.data, context);
+      return;
+    }
     const handled: HandledEvent = { handlers, data: event.data, context, call: waiting };
     guard(
       () =>

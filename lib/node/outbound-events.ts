@@ -50,20 +50,26 @@ interface DirectoryPlace {
 /** Where one event goes. */
 type Place = ChannelTarget | DirectoryPlace;
 
+/** What `emit` gives for every event that was handed to the transport at once. */
+export const HANDED_OVER: Promise<void> = Promise.resolve();
+
 export class OutboundEvents {
   constructor(private readonly deps: OutboundEventsDeps) {}
 
-  /** Resolves when the event was handed over or acknowledged; rejects with a `MeshError`, or with what a handler threw. */
-  async emit(target: Target, event: OutboundEvent): Promise<void> {
-    const place =
-      'channel' in target ? target : { directory: this.deps.directories.of(target.service), wish: target };
-    if (event.ack !== undefined) await this.deliver(place, event);
-    else {
-      // The usual way: one step, since each promise more would cost as much as the event itself.
-      const picked = 'channel' in place ? undefined : place.directory.pick(place.wish);
-      const channel = 'channel' in place ? place.channel : picked?.channel;
-      if (channel === undefined) await this.deliver(place, event, picked);
-      else this.send(channel, place, event);
+  /**
+   * Resolves when the event was handed over or acknowledged; rejects with a `MeshError`, or with what a handler threw. Gives
+   * {@link HANDED_OVER} for what was handed over at once: a promise each would cost as much as the event itself.
+   */
+  emit(target: Target, event: OutboundEvent): Promise<void> {
+    try {
+      if (event.ack !== undefined) return this.delivered(this.placeOf(target), event);
+      const picked = 'channel' in target ? undefined : this.deps.directories.of(target.service).pick(target);
+      const channel = 'channel' in target ? target.channel : picked?.channel;
+      if (channel === undefined) return this.delivered(this.placeOf(target), event, picked);
+      this.send(channel, event);
+      return HANDED_OVER;
+    } catch (error) {
+      return rejected(error);
     }
   }
 
@@ -147,9 +153,19 @@ export class OutboundEvents {
     return receipts;
   }
 
+  private placeOf(target: Target): Place {
+    return 'channel' in target
+      ? target
+      : { directory: this.deps.directories.of(target.service), wish: target };
+  }
+
+  private async delivered(place: Place, event: OutboundEvent, picked?: RemoteNode): Promise<void> {
+    await this.deliver(place, event, picked);
+  }
+
   /** Resolves with the id of the node that has the event. What becomes of it is counted here and in {@link send}. */
   private async deliver(place: Place, event: OutboundEvent, picked?: RemoteNode): Promise<string> {
-    if (event.ack === undefined && 'channel' in place) return this.send(place.channel, place, event);
+    if (event.ack === undefined && 'channel' in place) return this.send(place.channel, event);
     const { counts } = this.deps;
     try {
       const nodeId = await (event.ack === undefined && 'directory' in place
@@ -165,15 +181,11 @@ export class OutboundEvents {
   }
 
   /** Hands the event over at once. Returns the id of the node, or throws the `MeshError` of an event that cannot be sent. */
-  private send(
-    channel: PacketChannel,
-    place: Place,
-    { pattern, route, data, metadata }: OutboundEvent,
-  ): string {
+  private send(channel: PacketChannel, { pattern, route, data, metadata }: OutboundEvent): string {
     try {
       channel.event(pattern, route, data, metadata);
     } catch (error) {
-      this.countFailure(error, place);
+      this.countFailure(error, { channel });
       throw error;
     }
     this.deps.counts.sent += 1;
@@ -243,6 +255,10 @@ function isUnknown(at: Place): boolean {
   if ('channel' in at) return false;
   const { nodeId } = at.wish;
   return !at.directory.known.some((node) => nodeId === undefined || node.id === nodeId);
+}
+
+async function rejected(error: unknown): Promise<never> {
+  throw error;
 }
 
 /** A peer that knows part 1 only may have none. */
