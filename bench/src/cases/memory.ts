@@ -1,5 +1,6 @@
 /** Resident memory: under load, and of a peer that is connected and idle. */
 import type { Pair } from '../pair.js';
+import type { Program } from '../program/program.js';
 import type { Usage } from '../program/protocol.js';
 import { checkEcho, driveCalls } from './calls.js';
 import type { Case, Limits, Measurement } from './case.js';
@@ -14,7 +15,7 @@ const FURTHER_CLIENTS = 400;
 /** What a process gives back, it gives back after a while. */
 const SETTLE_MS = 500;
 
-export const memoryCases: readonly Case[] = [underLoad(128), underLoad(1_024), idleCallers()];
+export const memoryCases: readonly Case[] = [underLoad(128), underLoad(1_024), idleCallers(), idleNodes()];
 
 /** Calls with so many in flight: the most that both processes hold, and what is left after. */
 function underLoad(inFlight: number): Case {
@@ -93,17 +94,39 @@ function idleCallers(): Case {
   };
 }
 
-/** After all garbage was collected, several times, since what is freed by one collection frees more at the next. */
-async function settled(pair: Pair): Promise<readonly [server: Usage, client: Usage]> {
-  for (let times = 0; times < 3; times += 1) {
-    await usages(pair, true);
-    await pause(SETTLE_MS);
-  }
-  return usages(pair, true);
+/** The other side of the same: what a caller holds for each node that it has called once. */
+function idleNodes(): Case {
+  return {
+    name: 'memory-idle-client',
+    title: 'memory of a caller for each idle node',
+    group: 'memory',
+    unit: 'KB',
+    better: 'less',
+    peers: ['mesh', 'mesh-tls'],
+    baseline: 'mesh',
+    async measure({ peer, surroundings }) {
+      const { idleClientBytes } = await import('../idle-client.js');
+      const bytes = await idleClientBytes(surroundings, peer.name === 'mesh-tls', settledUsage);
+      return { value: bytes / KB };
+    },
+  };
 }
 
-function usages({ server, client }: Pair, collect = false): Promise<readonly [server: Usage, client: Usage]> {
-  return Promise.all([server.ask<Usage>('usage', { collect }), client.ask<Usage>('usage', { collect })]);
+/** After all garbage was collected, several times, since what is freed by one collection frees more at the next. */
+async function settledUsage(program: Program): Promise<Usage> {
+  for (let times = 0; times < 3; times += 1) {
+    await program.ask<Usage>('usage', { collect: true });
+    await pause(SETTLE_MS);
+  }
+  return program.ask<Usage>('usage', { collect: true });
+}
+
+function settled({ server, client }: Pair): Promise<readonly [server: Usage, client: Usage]> {
+  return Promise.all([settledUsage(server), settledUsage(client)]);
+}
+
+function usages({ server, client }: Pair): Promise<readonly [server: Usage, client: Usage]> {
+  return Promise.all([server.ask<Usage>('usage'), client.ask<Usage>('usage')]);
 }
 
 function pause(ms: number): Promise<void> {

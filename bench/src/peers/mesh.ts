@@ -1,12 +1,11 @@
 /** The mesh: handlers in a Nest controller, calls by MeshClientProxy, every option at its default. */
 import 'reflect-metadata';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Controller } from '@nestjs/common';
 import { Payload, MessagePattern } from '@nestjs/microservices';
 import { ChannelPattern, MeshChannel, MeshClientProxy, MeshServer, type MeshOptions } from 'nestjs-mesh';
 import { from, lastValueFrom } from 'rxjs';
 import type { Surroundings } from '../program/protocol.js';
+import { meshTls } from './mesh-tls.js';
 import { nestCalls } from './nest-client.js';
 import { serveNest } from './nest-server.js';
 import { itemOf, type Client, type Item, type Serving, type Total } from './peer.js';
@@ -71,8 +70,7 @@ async function exchangeItems(
 }
 
 function options({ servers, settings, folder }: Surroundings): Pick<MeshOptions, 'registry' | 'tls'> {
-  const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
   const registry = servers['redis'] ?? `file:${folder}/registry`;
   if ((settings as { tls?: boolean } | null)?.tls !== true) return { registry };
-  return { registry, tls: { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') } };
+  return { registry, tls: meshTls(folder) };
 }
