@@ -5,6 +5,14 @@ import type { PacketChannel } from '../transport/packet-channel.js';
 import type { Session } from '../transport/session.js';
 import type { ResolvedOptions } from './mesh-options.js';
 
+/** Who is told of what becomes of the connection. */
+export interface DialledSessionEvents {
+  /** A connection stands. */
+  onOpened(): void;
+  /** The connection that stood is gone. */
+  onLost(error: MeshError): void;
+}
+
 export class DialledSession {
   private session: Session | undefined;
   private dialing: Promise<Session> | undefined;
@@ -14,8 +22,7 @@ export class DialledSession {
 
   constructor(
     private readonly options: ResolvedOptions,
-    /** The connection that stood is gone. */
-    private readonly onLost: (error: MeshError) => void,
+    private readonly events: DialledSessionEvents,
   ) {}
 
   /** True while a connection stands. */
@@ -78,8 +85,9 @@ export class DialledSession {
     session.onClose((error) => {
       if (this.session !== session) return;
       this.session = undefined;
-      this.onLost(error);
+      this.events.onLost(error);
     });
+    this.events.onOpened();
     return session;
   }
 }

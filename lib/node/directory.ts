@@ -2,8 +2,10 @@
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import type { ServiceRegistry, Watch } from '../registry/registry.js';
-import type { Picker, PickRequest } from '../routing/picker.js';
+import type { PickRequest } from '../routing/picker.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
+import { Candidates } from './candidates.js';
+import { IdleSessions } from './idle-sessions.js';
 import { RemoteNode, type RemoteNodeDeps } from './remote-node.js';
 import { commonRefusal, describeUnreached } from './unreached.js';
 
@@ -39,8 +41,8 @@ export interface InboundNodes {
 export class Directory {
   private readonly nodes = new Map<string, RemoteNode>();
   private readonly waiters = new Set<Waiter>();
-  private candidates: readonly RemoteNode[] = [];
-  private picker: Picker<RemoteNode>;
+  private readonly candidates: Candidates;
+  private readonly idle: IdleSessions;
   private readonly watch: Watch;
   private retryScheduled = false;
   private kept = false;
@@ -52,7 +54,8 @@ export class Directory {
     private readonly deps: RemoteNodeDeps,
     private readonly inbound: InboundNodes,
   ) {
-    this.picker = deps.options.picker<RemoteNode>([], undefined);
+    this.candidates = new Candidates(deps.options);
+    this.idle = new IdleSessions(deps.options.idleSessionMs, (node) => this.candidates.has(node));
     this.watch = registry.watch(service, (records) => this.apply(records));
     this.refresh();
   }
@@ -60,6 +63,12 @@ export class Directory {
   /** Every node that is known, reachable or not. */
   get known(): readonly RemoteNode[] {
     return [...this.nodes.values()];
+  }
+
+  /** Whether `accepts` holds for a node that is known. */
+  knows(accepts: (record: NodeRecord | undefined) => boolean): boolean {
+    for (const { record } of this.nodes.values()) if (accepts(record)) return true;
+    return false;
   }
 
   /** The packet channels that this node has opened to nodes of the service. */
@@ -74,8 +83,11 @@ export class Directory {
 
   /** The node whose turn it is. Where it has a `channel`, a call goes out at once; else {@link wait} for it. */
   pick(wish: NodeWish): RemoteNode | undefined {
+    const { accepts } = wish;
     if (wish.nodeId === undefined)
-      return wish.accepts === undefined ? this.picker.pick(wish) : this.pickAccepted(wish, wish.accepts);
+      return accepts === undefined
+        ? this.candidates.pick(wish)
+        : this.candidates.pickAccepted(wish, ({ record }) => accepts(record));
     const node = this.nodes.get(wish.nodeId) ?? this.adoptCaller(wish.nodeId);
     return node?.available === true ? node : undefined;
   }
@@ -95,9 +107,10 @@ export class Directory {
     this.waiters.delete(waiter);
   }
 
-  /** Whether a channel is kept to every node, also before anything is sent to it. */
+  /** Whether a channel is kept to every node, also before anything is sent to it; then calls are spread over all of them. */
   keepConnected(kept: boolean): void {
     this.kept = kept;
+    this.candidates.wantAll(kept);
     this.refresh();
   }
 
@@ -131,6 +144,7 @@ export class Directory {
   /** Ends the watch, fails what waits or is open, and closes all connections. */
   async close(): Promise<void> {
     this.closed = true;
+    this.idle.stop();
     this.watch.close();
     const waiters = [...this.waiters];
     this.waiters.clear();
@@ -145,8 +159,11 @@ export class Directory {
     for (const node of this.nodes.values()) if (!listed.has(node.id)) node.listed = false;
     for (const record of records) {
       const node = this.nodes.get(record.id);
-      if (node === undefined) this.nodes.set(record.id, this.remoteNode(record.id, record));
-      else node.update(record);
+      if (node === undefined) this.addNode(record.id, record);
+      else {
+        node.update(record);
+        this.candidates.list(node);
+      }
     }
     this.refresh();
   }
@@ -156,7 +173,7 @@ export class Directory {
     for (const channel of this.inbound.portlessOf(this.service)) {
       const { nodeId } = channel.peer;
       if (nodeId === undefined || !channel.usable || this.nodes.has(nodeId)) continue;
-      this.nodes.set(nodeId, this.remoteNode(nodeId, undefined));
+      this.addNode(nodeId, undefined);
     }
   }
 
@@ -164,18 +181,22 @@ export class Directory {
   private adoptCaller(id: string): RemoteNode | undefined {
     const channel = this.inbound.ofNode(id);
     if (this.closed || channel?.usable !== true || channel.peer.service !== this.service) return undefined;
-    const node = this.remoteNode(id, undefined);
-    this.nodes.set(id, node);
-    return node;
+    return this.addNode(id, undefined);
   }
 
-  private remoteNode(id: string, record: NodeRecord | undefined): RemoteNode {
+  private addNode(id: string, record: NodeRecord | undefined): RemoteNode {
     const { service } = this;
-    const inbound = (): PacketChannel | undefined => {
-      const channel = this.inbound.ofNode(id);
-      return channel?.peer.service === service ? channel : undefined;
-    };
-    return new RemoteNode({ id, service, record }, this.deps, inbound, () => this.refresh());
+    const node: RemoteNode = new RemoteNode({ id, service, record }, this.deps, {
+      channel: () => {
+        const channel = this.inbound.ofNode(id);
+        return channel?.peer.service === service ? channel : undefined;
+      },
+      isWanted: () => this.kept || this.candidates.wants(node),
+      onChange: () => this.onChange(node),
+    });
+    this.nodes.set(id, node);
+    this.candidates.add(node);
+    return node;
   }
 
   /** Dials who is listed; who has failed or was lost is tried again by itself. */
@@ -184,22 +205,36 @@ export class Directory {
     for (const node of this.nodes.values()) if (node.id !== nodeId && node.listed) node.keepConnected();
   }
 
+  /** Something has changed about one node. */
+  private onChange(node: RemoteNode): void {
+    if (this.closed) return;
+    this.idle.note(node);
+    this.forgetIfGone(node);
+    this.chooseAnew();
+  }
+
   /** Something has changed: forget who is gone, choose among who is there, and serve who waits. */
   private refresh(): void {
     if (this.closed) return;
-    for (const node of this.nodes.values()) {
-      if (node.known) continue;
-      this.nodes.delete(node.id);
-      this.deps.peers.forget(node.id);
-      void node.close();
-    }
+    for (const node of this.nodes.values()) this.forgetIfGone(node);
     this.adoptPortless();
     if (this.kept) this.connectAll();
-    const candidates = [...this.nodes.values()].filter((node) => node.isMember && node.available);
-    if (!sameNodes(candidates, this.candidates)) {
-      this.candidates = candidates;
-      this.picker = this.deps.options.picker(candidates, this.picker);
+    this.chooseAnew();
+  }
+
+  private forgetIfGone(node: RemoteNode): void {
+    if (node.known) return;
+    if (this.nodes.get(node.id) === node) {
+      this.nodes.delete(node.id);
+      this.candidates.delete(node);
     }
+    this.deps.peers.forget(node.id);
+    void node.close();
+  }
+
+  private chooseAnew(): void {
+    this.candidates.refresh();
+    if (this.candidates.isSubset) this.idle.check();
     if (this.waiters.size > 0 && !this.retryScheduled) {
       this.retryScheduled = true;
       queueMicrotask(() => this.retry());
@@ -225,25 +260,11 @@ export class Directory {
     waiter.take(node, node.channel);
   }
 
-  /** The next in turn that will do; the picker knows nothing of such wishes. */
-  private pickAccepted(
-    wish: NodeWish,
-    accepts: (record: NodeRecord | undefined) => boolean,
-  ): RemoteNode | undefined {
-    for (const _ of this.candidates) {
-      const node = this.picker.pick(wish);
-      if (node !== undefined && accepts(node.record)) return node;
-    }
-    return this.candidates.find((node) => accepts(node.record));
-  }
-
   /** A node that is ready steps in for one that must still be dialled, unless it has to be that one. */
   private readyFor({ key, nodeId, accepts }: NodeWish, picked: RemoteNode): RemoteNode | undefined {
     if (picked.channel !== undefined) return picked;
     if (key !== undefined || nodeId !== undefined) return undefined;
-    return this.candidates.find(
-      (node) => node.channel !== undefined && (accepts === undefined || accepts(node.record)),
-    );
+    return this.candidates.connected((node) => accepts === undefined || accepts(node.record));
   }
 
   private failIfHopeless(waiter: Waiter): void {
@@ -252,8 +273,4 @@ export class Directory {
     this.waiters.delete(waiter);
     waiter.fail(refusal);
   }
-}
-
-function sameNodes(left: readonly RemoteNode[], right: readonly RemoteNode[]): boolean {
-  return left.length === right.length && left.every((node, at) => node === right[at]);
 }

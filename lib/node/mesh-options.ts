@@ -99,6 +99,15 @@ export interface MeshOptions {
    * `'msgpack'` messages are smaller, and bytes and 64-bit integers travel as they are. @default 'json'
    */
   readonly codec?: CodecName | undefined;
+  /**
+   * How many of the nodes of a service calls are spread over, each client having its own; 0 or Infinity = all. Raising it makes the
+   * servers' shares more even where there are few clients, and costs connections on both sides. @default 20
+   */
+  readonly subsetSize?: number | undefined;
+  /**
+   * How long a connection with a node outside of the subset may go unused before it is closed, in ms; 0 = it stays. @default 60_000
+   */
+  readonly idleSessionMs?: number | undefined;
   /** How a node is chosen among several of a service. @default roundRobin */
   readonly picker?: PickerFactory | undefined;
   /** Where the node says what goes on in the background. @default Nest's Logger */
@@ -117,6 +126,8 @@ export const MESH_DEFAULTS = {
   largeMessageBytes: 262_144,
   duplicateHandlers: 'error',
   codec: 'json',
+  subsetSize: 20,
+  idleSessionMs: 60_000,
 } as const;
 
 /** What the inside of the node works with: every value is there and has been checked. */
@@ -147,6 +158,9 @@ export interface ResolvedOptions {
   readonly limits: WireLimits;
   readonly duplicateHandlers: 'error' | 'warn';
   readonly codec: CodecName;
+  /** `Infinity`: all nodes. */
+  readonly subsetSize: number;
+  readonly idleSessionMs: number;
   readonly picker: PickerFactory;
   readonly logger: MeshLogger;
   /** No option of users: `nestjs-mesh/testing` gives one; otherwise TCP and TLS. */

@@ -52,6 +52,19 @@ export class OptionChecks {
     return value;
   }
 
+  /** How many of the nodes; `Infinity`: all. */
+  subsetSize(name: string, value: number | undefined, otherwise: number): number {
+    if (value === undefined) return otherwise;
+    if (value === Infinity || value === 0) return Infinity;
+    if (!Number.isSafeInteger(value) || value < 0) {
+      this.fault(
+        `${name} must be a whole number of nodes, or 0 (or Infinity) for all of them, not ${show(value)}`,
+      );
+      return otherwise;
+    }
+    return value;
+  }
+
   bytes(name: string, value: number | undefined, otherwise: number): number {
     if (value === undefined) return otherwise;
     if (!Number.isSafeInteger(value) || value < 0 || value > MAX_DECLARABLE_BYTES) {

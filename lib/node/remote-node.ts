@@ -1,7 +1,7 @@
 /** One known node of another service: its record, the session with it, and the packet channel that calls travel on. */
 import type { Session } from '../transport/session.js';
 import type { AcceptedStream } from '../transport/stream-opening.js';
-import type { OutgoingHttpHeaders } from 'node:http2';
+import type { Http2Stream, OutgoingHttpHeaders } from 'node:http2';
 import { HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';
@@ -34,6 +34,16 @@ export interface RemoteNodeIdentity {
   readonly record: NodeRecord | undefined;
 }
 
+/** How a remote node stands with the directory it is in. */
+export interface RemoteNodeHost {
+  /** The channel that the node has opened to us: it serves our calls too. */
+  channel(): PacketChannel | undefined;
+  /** True when it is to be reached again once it has failed; otherwise it is left until somebody asks for it. */
+  isWanted(): boolean;
+  /** It can or cannot be used now, or has been dialled. */
+  onChange(): void;
+}
+
 /** How long a peer may take to end its half when this node closes; GOAWAY comes after it. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
@@ -47,6 +57,8 @@ export class RemoteNode implements Candidate {
   /** Why the last attempt to reach it failed; `undefined` once one has worked. */
   lastError: MeshError | undefined;
 
+  /** What {@link lastError} was before the node was left for somebody to ask for it. */
+  private earlierError: MeshError | undefined;
   private readonly connection: DialledSession;
   private dialled: PacketChannel | undefined;
   private connecting: Promise<PacketChannel> | undefined;
@@ -56,27 +68,29 @@ export class RemoteNode implements Candidate {
   private readonly passing: RetryTimer;
   private refusal: MeshError | undefined;
   private closed = false;
+  /** Streams to it that are open, beside the packet channel. */
+  private streams = 0;
+  /** Streams to it that were ever opened. */
+  private opened = 0;
   private current: NodeRecord | undefined;
 
   constructor(
     { id, service, record }: RemoteNodeIdentity,
     private readonly deps: RemoteNodeDeps,
-    /** The channel that the node has opened to us: it serves our calls too. */
-    private readonly inbound: () => PacketChannel | undefined,
-    private readonly onChange: () => void,
+    private readonly host: RemoteNodeHost,
   ) {
     this.id = id;
     this.service = service;
     this.current = record;
     this.listed = record !== undefined;
-    this.connection = new DialledSession(deps.options, (error) => this.onLost(error));
-    this.retries = new RetryTimer(deps.options.reconnect, () => {
-      this.onChange();
-      if (this.listed && !this.draining && !this.closed) this.connectSoon();
+    this.connection = new DialledSession(deps.options, {
+      onOpened: () => this.host.onChange(),
+      onLost: (error) => this.onLost(error),
     });
+    this.retries = new RetryTimer(deps.options.reconnect, () => this.retry());
     this.passing = new RetryTimer(deps.options.reconnect, () => {
       this.refusal = undefined;
-      this.onChange();
+      this.host.onChange();
     });
   }
 
@@ -87,7 +101,7 @@ export class RemoteNode implements Candidate {
   get address(): string {
     const { current } = this;
     if (current !== undefined) return addressOf(current.host, current.port);
-    return this.inbound()?.peer.address ?? 'a node without a port';
+    return this.host.channel()?.peer.address ?? 'a node without a port';
   }
 
   /** The channel that this side has opened, on which the node may call us back. */
@@ -98,6 +112,19 @@ export class RemoteNode implements Candidate {
   /** True while a connection that this side has opened stands. */
   get isDialled(): boolean {
     return this.connection.alive;
+  }
+
+  /** True while something is open over the session that this side has opened. */
+  get busy(): boolean {
+    const { dialled } = this;
+    return (
+      this.streams > 0 || (dialled !== undefined && (dialled.openCalls > 0 || dialled.wishedStreams > 0))
+    );
+  }
+
+  /** Another number as soon as anything goes over the session that this side has opened. */
+  get traffic(): number {
+    return this.opened + (this.dialled?.traffic ?? 0);
   }
 
   /** How it can be used now. */
@@ -111,7 +138,7 @@ export class RemoteNode implements Candidate {
   /** A channel that takes calls now. */
   get channel(): PacketChannel | undefined {
     if (this.dialled?.usable === true) return this.dialled;
-    const inbound = this.inbound();
+    const inbound = this.host.channel();
     return inbound?.usable === true ? inbound : undefined;
   }
 
@@ -126,7 +153,7 @@ export class RemoteNode implements Candidate {
 
   /** True for a node of its service; false for one that has only called this node, and is reached by its id alone. */
   get isMember(): boolean {
-    return this.current !== undefined || this.inbound()?.peer.listens === false;
+    return this.current !== undefined || this.host.channel()?.peer.listens === false;
   }
 
   /** True while anything keeps it: its record, or a live connection (which outranks a missing record). */
@@ -163,6 +190,12 @@ export class RemoteNode implements Candidate {
     const { dialled } = this;
     this.dialled = undefined;
     return dialled;
+  }
+
+  /** Ends the session that this side has opened, once what is open on it has ended. The next call opens another one. */
+  release(): void {
+    this.connection.retire(this.releaseChannel());
+    this.host.onChange();
   }
 
   /** Opens the channel that this side has opened anew, since what it says of this node no longer holds. */
@@ -213,6 +246,7 @@ export class RemoteNode implements Candidate {
     this.passing.succeeded();
     const moved = this.identityFault(session, headerOf(accepted.headers, HEADER.nodeId));
     if (moved !== undefined) throw this.attemptFailed(moved);
+    this.countStream(accepted.stream);
     // On it the peer can call back. One that knows part 1 only would take it for a further channel to its own handlers.
     if (this.channel === undefined && headerOf(accepted.headers, HEADER.version) !== undefined)
       this.connectSoon();
@@ -227,12 +261,12 @@ export class RemoteNode implements Candidate {
     if (this.closed) return;
     this.refusal = reason;
     this.passing.start();
-    this.onChange();
+    this.host.onChange();
   }
 
   /** Why nothing is given to it, as far as it is known. */
   get fault(): MeshError | undefined {
-    return this.lastError ?? this.refusal;
+    return this.lastError ?? this.refusal ?? this.earlierError;
   }
 
   /** Fails the calls that are open, lets what was sent leave, and resolves when the connection is gone. */
@@ -266,6 +300,7 @@ export class RemoteNode implements Candidate {
       if (moved !== undefined) throw moved;
       channel.start();
       this.dialled = channel;
+      this.opened += 1;
       void channel.whenClosed.then(() => {
         if (this.dialled !== channel) return;
         this.dialled = undefined;
@@ -277,13 +312,14 @@ export class RemoteNode implements Candidate {
     }
     this.retries.succeeded();
     this.lastError = undefined;
+    this.earlierError = undefined;
     const channel = this.dialled;
     this.deps.peers.opened(channel);
     if (serves !== this.deps.servesOnChannels()) {
       this.outdated(channel, serves);
       return this.openPacketChannel();
     }
-    this.onChange();
+    this.host.onChange();
     return channel;
   }
 
@@ -321,8 +357,31 @@ export class RemoteNode implements Candidate {
   private failed(error: MeshError): MeshError {
     this.lastError = error;
     this.retryLater();
-    this.onChange();
+    this.host.onChange();
     return error;
+  }
+
+  private retry(): void {
+    if (this.host.isWanted()) {
+      this.host.onChange();
+      if (this.listed && !this.draining && !this.closed) this.connectSoon();
+      return;
+    }
+    // Who asks for it finds out.
+    if (this.connecting === undefined) {
+      this.earlierError = this.lastError;
+      this.lastError = undefined;
+    }
+    this.host.onChange();
+  }
+
+  private countStream(stream: Http2Stream): void {
+    this.opened += 1;
+    if (stream.destroyed) return;
+    this.streams += 1;
+    stream.once('close', () => {
+      this.streams -= 1;
+    });
   }
 
   private retryLater(): void {

@@ -42,6 +42,8 @@ const KNOWN: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'limits',
   'duplicateHandlers',
   'codec',
+  'subsetSize',
+  'idleSessionMs',
   'picker',
   'logger',
 ]);
@@ -166,6 +168,8 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
     limits: check.limits(limits),
     duplicateHandlers,
     codec,
+    subsetSize: check.subsetSize('subsetSize', options.subsetSize, MESH_DEFAULTS.subsetSize),
+    idleSessionMs: check.duration('idleSessionMs', options.idleSessionMs, MESH_DEFAULTS.idleSessionMs),
     picker: options.picker ?? roundRobin,
     logger: options.logger ?? SILENT,
   };

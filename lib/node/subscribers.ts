@@ -55,7 +55,7 @@ export class Subscribers {
       record !== undefined && this.trieOf(record).match(tokens).length > 0;
     return [...this.services].flatMap((service) => {
       const directory = this.directories.of(service);
-      return directory.known.some((node) => accepts(node.record)) ? [{ directory, accepts }] : [];
+      return directory.knows(accepts) ? [{ directory, accepts }] : [];
     });
   }
 

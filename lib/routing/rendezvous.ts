@@ -8,29 +8,48 @@ import type { Candidate } from './picker.js';
 
 const { imul } = Math;
 
-/** The candidate with the highest weight for `key`; `undefined` when there is none. */
-export function rendezvous<Node extends Candidate>(
-  candidates: readonly Node[],
-  key: string,
-): Node | undefined {
-  const seed = hash(key, 0x811c9dc5);
-  let best: Node | undefined;
-  let bestWeight = -1;
-  for (const candidate of candidates) {
-    const weight = mix(hash(candidate.id, seed));
-    if (weight > bestWeight || (weight === bestWeight && best !== undefined && candidate.id > best.id)) {
+/** The candidates of one moment. Their ids are hashed once, so that a key costs one step for each of them. */
+export class Rendezvous<Node extends Candidate> {
+  private readonly hashes: Int32Array;
+
+  constructor(private readonly candidates: readonly Node[]) {
+    this.hashes = Int32Array.from(candidates, ({ id }) => hashOf(id));
+  }
+
+  /** The candidate with the highest weight for `key`; `undefined` when there is none. */
+  pick(key: string): Node | undefined {
+    const { candidates, hashes } = this;
+    const seed = seedOf(key);
+    let best: Node | undefined;
+    let bestWeight = -1;
+    for (let at = 0; at < hashes.length; at += 1) {
+      const weight = weightOf(seed, hashes[at] ?? 0);
+      if (weight < bestWeight) continue;
+      const candidate = candidates[at];
+      if (candidate === undefined || (weight === bestWeight && best !== undefined && candidate.id < best.id))
+        continue;
       best = candidate;
       bestWeight = weight;
     }
+    return best;
   }
-  return best;
 }
 
-/** FNV-1a over UTF-16 code units. */
-function hash(text: string, seed: number): number {
-  let state = seed;
-  for (let at = 0; at < text.length; at += 1) state = imul(state ^ text.charCodeAt(at), 0x01000193);
+/** The id of a node as 32 bits: FNV-1a over UTF-16 code units. */
+export function hashOf(id: string): number {
+  let state = 0x811c9dc5;
+  for (let at = 0; at < id.length; at += 1) state = imul(state ^ id.charCodeAt(at), 0x01000193);
   return state;
+}
+
+/** A key for {@link weightOf}. */
+export function seedOf(key: string): number {
+  return mix(hashOf(key));
+}
+
+/** How much a key wants a node: 32 bits without a sign, by its {@link seedOf} and the {@link hashOf} of the node. */
+export function weightOf(seed: number, hash: number): number {
+  return mix(seed ^ hash);
 }
 
 /** The finalizer of MurmurHash3: spreads FNV's weak high bits. */

@@ -1,8 +1,10 @@
 /** Round robin: every candidate in turn. Calls with a key go to the node that rendezvous hashing gives them. */
 import type { Candidate, Picker, PickerFactory, PickRequest } from './picker.js';
-import { rendezvous } from './rendezvous.js';
+import { Rendezvous } from './rendezvous.js';
 
 class RoundRobinPicker<Node extends Candidate> implements Picker<Node> {
+  private rendezvous: Rendezvous<Node> | undefined;
+
   constructor(
     private readonly candidates: readonly Node[],
     private turn: number,
@@ -13,7 +15,7 @@ class RoundRobinPicker<Node extends Candidate> implements Picker<Node> {
   }
 
   pick({ key }: PickRequest): Node | undefined {
-    if (key !== undefined) return rendezvous(this.candidates, key);
+    if (key !== undefined) return (this.rendezvous ??= new Rendezvous(this.candidates)).pick(key);
     if (this.turn >= this.candidates.length) this.turn = 0;
     return this.candidates[this.turn++];
   }

@@ -118,6 +118,7 @@ export class PacketChannel
   private readonly outbound: OutboundCalls;
   private readonly inbound: InboundCalls;
   private readonly events = new EventLedger();
+  private eventsHeard = 0;
   private readonly faults = new Set<string>();
   private raw: RawChannel | undefined;
   private peerDrains = false;
@@ -179,6 +180,11 @@ export class PacketChannel
   /** Events without an acknowledgement that were not handed to HTTP/2 yet; once the channel is closed, those that never will be. */
   get unsentEvents(): number {
     return this.events.unsent(this.frames.framesWritten);
+  }
+
+  /** Grows with all that goes over it, keep-alive excepted: a channel that is used shows another number each time. */
+  get traffic(): number {
+    return this.frames.framesQueued + this.eventsHeard;
   }
 
   private get isIdle(): boolean {
@@ -411,6 +417,7 @@ export class PacketChannel
   }
 
   private onEvent({ id, pattern, data, metadata, timeout, ack }: EventPacket): void {
+    this.eventsHeard += 1;
     if (id === undefined) this.handler.onEvent({ pattern, data, metadata: readMetadata(metadata) }, this);
     else this.inbound.onEvent({ id, pattern, data, metadata, timeout }, ack);
   }

@@ -53,6 +53,8 @@ describe('The options of a node', () => {
       limits: DEFAULT_WIRE_LIMITS,
       duplicateHandlers: 'error',
       codec: 'json',
+      subsetSize: 20,
+      idleSessionMs: 60_000,
       picker: roundRobin,
     });
   });

@@ -1,22 +1,17 @@
 /** Rendezvous hashing: even, and as few keys move as can be. All inputs are fixed, so the bounds cannot flicker. */
 import { describe, expect, it } from '@jest/globals';
-import { createHash } from 'node:crypto';
-import { rendezvous } from '../../lib/routing/rendezvous.js';
+import { Rendezvous } from '../../lib/routing/rendezvous.js';
+import { idOf } from './node-ids.js';
 
 const NODES = 8;
 const KEYS = 20_000;
-
-/** A UUID made of a number: the ids of real nodes look like that. */
-function idOf(seed: number): string {
-  const hex = createHash('sha256').update(String(seed)).digest('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
-}
 
 const nodes = Array.from({ length: NODES }, (_, at) => ({ id: idOf(at) }));
 const keys = Array.from({ length: KEYS }, (_, at) => `customer-${at}`);
 
 function placesOf(among: readonly { id: string }[], names: readonly string[] = keys): string[] {
-  return names.map((key) => rendezvous(among, key)?.id ?? 'nowhere');
+  const rendezvous = new Rendezvous(among);
+  return names.map((key) => rendezvous.pick(key)?.id ?? 'nowhere');
 }
 
 function countOf(places: readonly string[]): Map<string, number> {
@@ -68,8 +63,8 @@ describe('Rendezvous hashing', () => {
   });
 
   it('takes any key, also an empty one, and gives nothing when there is no node', () => {
-    expect(nodes).toContain(rendezvous(nodes, ''));
-    expect(nodes).toContain(rendezvous(nodes, '__proto__'));
-    expect(rendezvous([], 'key')).toBeUndefined();
+    expect(nodes).toContain(new Rendezvous(nodes).pick(''));
+    expect(nodes).toContain(new Rendezvous(nodes).pick('__proto__'));
+    expect(new Rendezvous([]).pick('key')).toBeUndefined();
   });
 });

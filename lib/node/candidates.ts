@@ -1,0 +1,123 @@
+/**
+ * Which nodes of a service calls are given to: the subset of those that the registry lists, and all that have dialled this
+ * node to be called. Calls with a key choose among all nodes, so that every client finds the same one for it.
+ */
+import type { Picker, PickerFactory, PickRequest } from '../routing/picker.js';
+import { Ranking } from '../routing/ranking.js';
+import type { RemoteNode } from './remote-node.js';
+
+/** What a choice is made by. */
+export interface CandidateOptions {
+  /** The id of the node that chooses. */
+  readonly nodeId: string;
+  /** How many of the listed nodes calls without a key are spread over; `Infinity`: all. */
+  readonly subsetSize: number;
+  readonly picker: PickerFactory;
+}
+
+export class Candidates {
+  private readonly ranking: Ranking<RemoteNode>;
+  /** Nodes that the registry does not list. They have chosen this node to be called by, so they are not chosen from. */
+  private readonly portless = new Set<RemoteNode>();
+  private members: readonly RemoteNode[] = [];
+  private memberSet: ReadonlySet<RemoteNode> = new Set();
+  private picker: Picker<RemoteNode>;
+  /** Of all nodes; made for the first call with a key. */
+  private keyed: { readonly among: readonly RemoteNode[]; readonly picker: Picker<RemoteNode> } | undefined;
+  private keyedIsOld = false;
+  private allWanted = false;
+
+  constructor(private readonly options: CandidateOptions) {
+    this.ranking = new Ranking(options.nodeId);
+    this.picker = options.picker<RemoteNode>([], undefined);
+  }
+
+  /** True when some of the listed nodes are left out. */
+  get isSubset(): boolean {
+    return this.ranking.size > this.limit;
+  }
+
+  /** Takes in a node that is not there yet. It counts from the next {@link refresh} on. */
+  add(node: RemoteNode): void {
+    if (node.record === undefined) this.portless.add(node);
+    else this.ranking.add(node);
+  }
+
+  /** The registry lists a node that is there already. */
+  list(node: RemoteNode): void {
+    if (this.portless.delete(node)) this.ranking.add(node);
+  }
+
+  /** Takes a node out. It counts until the next {@link refresh}. */
+  delete(node: RemoteNode): void {
+    if (!this.portless.delete(node)) this.ranking.delete(node);
+  }
+
+  /** Calls are spread over all nodes, whatever their number, or over the subset. It counts from the next {@link refresh} on. */
+  wantAll(all: boolean): void {
+    this.allWanted = all;
+  }
+
+  /** Something has changed that nodes are chosen by. */
+  refresh(): void {
+    const members = this.ranking.first(this.limit, (node) => node.available);
+    for (const node of this.portless) if (node.isMember && node.available) members.push(node);
+    this.keyedIsOld = true;
+    if (sameNodes(members, this.members)) return;
+    this.members = members;
+    this.memberSet = new Set(members);
+    this.picker = this.options.picker(members, this.picker);
+  }
+
+  /** The node whose turn it is. */
+  pick(request: PickRequest): RemoteNode | undefined {
+    return request.key !== undefined && this.isSubset ? this.pickByKey(request) : this.picker.pick(request);
+  }
+
+  /** The next in turn for which `accepts` holds, else any such node; the picker knows nothing of such wishes. */
+  pickAccepted(request: PickRequest, accepts: (node: RemoteNode) => boolean): RemoteNode | undefined {
+    for (const _ of this.members) {
+      const node = this.picker.pick(request);
+      if (node !== undefined && accepts(node)) return node;
+    }
+    for (const node of this.ranking) if (node.available && accepts(node)) return node;
+    for (const node of this.portless) if (node.isMember && node.available && accepts(node)) return node;
+    return undefined;
+  }
+
+  /** A node to which nothing need be dialled. */
+  connected(accepts: (node: RemoteNode) => boolean): RemoteNode | undefined {
+    return this.members.find((node) => node.channel !== undefined && accepts(node));
+  }
+
+  /** True when a node that cannot be reached would be given calls if it could: then it is tried again in the background. */
+  wants(node: RemoteNode): boolean {
+    if (this.keyed !== undefined) return true;
+    const last = this.members[this.limit - 1];
+    return last === undefined || this.portless.has(last) || this.ranking.prefers(node, last);
+  }
+
+  /** True when calls without a wish are given to it. */
+  has(node: RemoteNode): boolean {
+    return this.memberSet.has(node);
+  }
+
+  private get limit(): number {
+    return this.allWanted ? Infinity : this.options.subsetSize;
+  }
+
+  private pickByKey(request: PickRequest): RemoteNode | undefined {
+    if (this.keyedIsOld || this.keyed === undefined) {
+      this.keyedIsOld = false;
+      const among = this.ranking.first(Infinity, (node) => node.available);
+      for (const node of this.portless) if (node.isMember && node.available) among.push(node);
+      if (this.keyed === undefined || !sameNodes(among, this.keyed.among))
+        this.keyed = { among, picker: this.options.picker(among, this.keyed?.picker) };
+    }
+    return this.keyed.picker.pick(request);
+  }
+}
+
+function sameNodes(left: readonly RemoteNode[], right: readonly RemoteNode[]): boolean {
+  return left.length === right.length && left.every((node, at) => node === right[at]);
+}
