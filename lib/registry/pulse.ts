@@ -31,6 +31,8 @@ export class Pulse {
 
   private beat(): void {
     this.cancelTimer = undefined;
+    // Over, even if the timer was a moment early by the clock: else the next instant would be this one.
+    this.nextAt = undefined;
     const tasks = [...this.waiting];
     this.waiting.clear();
     for (const task of tasks) task();

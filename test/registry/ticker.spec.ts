@@ -1,6 +1,7 @@
 /** Heartbeats and looks in time: exact, with a clock that stands still until it is moved. */
 import { describe, expect, it } from '@jest/globals';
 import { Pulse } from '../../lib/registry/pulse.js';
+import type { RegistryClock } from '../../lib/registry/registry-clock.js';
 import { Ticker } from '../../lib/registry/ticker.js';
 import { ManualClock, settle } from './registry-fixture.js';
 
@@ -71,4 +72,44 @@ describe('a ticker', () => {
     await clock.advance(10_000);
     expect([runs, clock.pending]).toEqual([1, 0]);
   });
+});
+
+describe('a pulse', () => {
+  it('whose timer is a moment early does not beat twice for it', async () => {
+    const clock = new ManualClock();
+    let beats = 0;
+    const early = {
+      ...bound(clock),
+      setTimer: (ms: number, task: () => void) => clock.setTimer(ms - 1, task),
+    };
+    const pulse = new Pulse(2_000, early);
+    const wait = (): void => void pulse.wait(() => ((beats += 1), wait()));
+    wait();
+    await clock.advance(3_000);
+    expect(beats).toBe(1);
+  });
+
+  it('is one timer for all who wait, and none when nobody does', async () => {
+    const clock = new ManualClock();
+    const pulse = new Pulse(2_000, clock);
+    const beats: string[] = [];
+    const cancels = ['a', 'b', 'c'].map((name) => pulse.wait(() => void beats.push(name)));
+    expect(clock.pending).toBe(1);
+    cancels[1]?.();
+    await clock.advance(1_999);
+    expect(beats).toEqual([]);
+    await clock.advance(1);
+    expect(beats).toEqual(['a', 'c']);
+    expect(clock.pending).toBe(0);
+    pulse.wait(() => undefined)();
+    expect(clock.pending).toBe(0);
+  });
+
+  function bound(clock: ManualClock): RegistryClock {
+    return {
+      now: () => clock.now(),
+      random: () => clock.random(),
+      setTimer: (delayMs, task) => clock.setTimer(delayMs, task),
+    };
+  }
 });
