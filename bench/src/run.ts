@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cases } from './cases/index.js';
 import { absence, Lab } from './lab.js';
+import { DISCOVERY_USAGE, runDiscovery } from './discovery/run.js';
 import { readOptions, USAGE, type BenchOptions } from './options.js';
 import { peers as allPeers } from './peers/index.js';
 import { machine, versions } from './report/machine.js';
@@ -15,7 +16,14 @@ const RESULTS = join(import.meta.dirname, '..', 'results.json');
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
-  if (args.includes('--help') || args.includes('-h')) return say(USAGE, 0);
+  if (args.includes('--help') || args.includes('-h')) return say(`${USAGE}\n\n${DISCOVERY_USAGE}`, 0);
+  if (args.includes('--discovery')) {
+    return runDiscovery(args).then(
+      () => 0,
+      (error: unknown) =>
+        say(`${error instanceof Error ? error.message : String(error)}\n\n${DISCOVERY_USAGE}`, 1),
+    );
+  }
   let options: BenchOptions;
   try {
     options = readOptions(args);
