@@ -16,7 +16,7 @@ from .codec import encode_json
 from .context import Context
 from .errors import NO_HANDLER, MeshError, NoHandlerError, error_of, unavailable
 from .headers import metadata_of
-from .inbound_call import InboundCall
+from .inbound_call import Caller, InboundCall
 from .inbox import Inbox
 from .outbound_call import OutboundCall
 from .packets import string_metadata
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_ERROR_BYTES = 16 * 1024
 
 
-class ServedStream(Reader):
+class ServedStream(Reader, Caller):
     """The callee's side."""
 
     def __init__(self, stream: Stream, peer: PeerInfo, session: Session) -> None:
@@ -37,7 +37,7 @@ class ServedStream(Reader):
         self._peer = peer
         self._session = session
         self._input = Inbox(stream)
-        self._call = InboundCall(self._reply, stream.drain, lambda call: None)
+        self._call = InboundCall(self, stream.connection.deadlines)
         #: True until the one value that is the data has come.
         self._awaits_data = stream.headers.get("x-mesh-input") == "value"
         if not self._awaits_data:
@@ -79,7 +79,13 @@ class ServedStream(Reader):
         else:
             self._call.run(handler, data, Context(route, self._peer, call_metadata(headers), deadline, self._session))
 
-    def _reply(self, answer: Dict[str, Any]) -> None:
+    async def ready(self, call: InboundCall) -> None:
+        await self._stream.drain()
+
+    def done(self, call: InboundCall) -> None:
+        """The end of its stream says so."""
+
+    def reply(self, call: InboundCall, answer: Dict[str, Any]) -> None:
         if "err" in answer:
             self._stream.end(abandon=True, trailers=_error_trailers(answer))
             return
@@ -93,7 +99,7 @@ class CallingStream(OutboundCall, Reader):
     """The caller's side."""
 
     def __init__(self, stream: Stream) -> None:
-        super().__init__(self._release, stream)
+        super().__init__(stream.connection.deadlines, self._release, stream)
         self._stream = stream
         self._sender: Optional[asyncio.Task[None]] = None
 

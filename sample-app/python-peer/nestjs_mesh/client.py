@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Dict, List, Optional
 from .errors import MeshError
 from .headers import DEFAULT_CHANNEL, check_headers
 from .link import Link, Target
-from .outbound_call import OutboundCall
+from .outbound_call import OneAnswer, OutboundCall
 from .outbound_events import Event, Receipt, broadcast, check_ack, deliver, publish
 from .packets import check_metadata, route_of
 
@@ -67,12 +67,15 @@ class BoundClient(_Scoped):
         timeout -- seconds until the answer or its first value, waiting for the service included; default 30, 0 is none
         Raises RpcError for what the handler threw, MeshError for what went wrong on the way.
         """
-        last: Any = None
-        call = await self._open(pattern, data, timeout, metadata, streamed=hasattr(data, "__aiter__"))
-        try:
-            async for value in call:
+        if hasattr(data, "__aiter__"):
+            last: Any = None
+            async for value in self.stream(pattern, data, timeout=timeout, metadata=metadata):
                 last = value
             return last
+        call = await self._ask(pattern, data, self._deadline(timeout), self._metadata_of(metadata))
+        try:
+            await call.over
+            return call.take()
         except MeshError as error:
             raise error.at(self._target.service, None, route_of(pattern)) from None
         finally:
@@ -85,7 +88,7 @@ class BoundClient(_Scoped):
 
         The parameters are those of `call()`.
         """
-        call = await self._open(pattern, data, timeout, metadata, streamed=True)
+        call = await self._open(pattern, data, self._deadline(timeout), self._metadata_of(metadata))
         try:
             async for value in call:
                 yield value
@@ -142,23 +145,34 @@ class BoundClient(_Scoped):
 
         return await self._target.find(self._deadline(timeout), reach)
 
-    async def _open(
-        self, pattern: Any, data: Any, timeout: Timeout, metadata: Metadata, streamed: bool
-    ) -> OutboundCall:
-        """Opens a call by packets or, if `streamed` and the node knows such, on a stream of its own."""
-        until, headers = self._deadline(timeout), self._metadata_of(metadata)
+    async def _ask(self, pattern: Any, data: Any, until: Optional[float], metadata: Dict[str, str]) -> OneAnswer:
+        """Makes a call by packets."""
+        packets = self._target.ready()
+        if packets is not None:
+            try:
+                return packets.calls.ask(pattern, data, until, metadata)
+            except MeshError as error:
+                if error.code != "UNAVAILABLE":
+                    raise error.at(self._target.service, packets.peer.node_id) from None
+
+        async def reach(link: Link, deadline: Optional[float]) -> OneAnswer:
+            return (await link.packets(deadline)).calls.ask(pattern, data, until, metadata)
+
+        return await self._target.find(until, reach)
+
+    async def _open(self, pattern: Any, data: Any, until: Optional[float], headers: Dict[str, str]) -> OutboundCall:
+        """Opens a call on a stream of its own, or by packets to a node that knows no such."""
 
         async def reach(link: Link, deadline: Optional[float]) -> OutboundCall:
             packets = await link.packets(deadline)
-            if streamed:
-                try:
-                    if not packets.peer.extended:
-                        raise MeshError("UNIMPLEMENTED", "the peer knows no call streams", delivery="refused")
-                    session = await link.session(deadline)
-                    return await session.open_call(pattern, data, until, headers)
-                except MeshError as error:
-                    if hasattr(data, "__aiter__") or error.code not in ("UNIMPLEMENTED", "UNAVAILABLE"):
-                        raise
+            try:
+                if not packets.peer.extended:
+                    raise MeshError("UNIMPLEMENTED", "the peer knows no call streams", delivery="refused")
+                session = await link.session(deadline)
+                return await session.open_call(pattern, data, until, headers)
+            except MeshError as error:
+                if hasattr(data, "__aiter__") or error.code not in ("UNIMPLEMENTED", "UNAVAILABLE"):
+                    raise
             return packets.calls.open(pattern, data, until, headers)
 
         return await self._target.find(until, reach)

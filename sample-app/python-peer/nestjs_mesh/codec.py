@@ -34,7 +34,7 @@ class Codec(NamedTuple):
     #: What is written is a `(value, max_bytes, what)`; MeshError naming `what` when it cannot be, or is too large.
     encode: Callable[[Any, int, str], bytes]
     #: ValueError says what is wrong with a payload.
-    decode: Callable[[bytearray], Any]
+    decode: Callable[[Union[bytes, bytearray]], Any]
     #: The id of a packet of which only the first bytes are known; senders write it first for that reason.
     peek_id: Callable[[bytes], Optional[Peeked]]
 
@@ -59,7 +59,7 @@ def is_call_id(value: Any) -> bool:
     """An id is a number or a string of 1 to 256 characters."""
     if isinstance(value, str):
         return 0 < len(value) <= MAX_ID_LENGTH
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is int or type(value) is float
 
 
 def _peeked(call_id: Any, kind: Any) -> Optional[Peeked]:
@@ -109,8 +109,16 @@ def _no_constant(name: str) -> Any:
 
 
 _COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_text_of)
+#: The same, made once instead of for each value; None where Python has it not. What it cannot write is left to the
+#: encoder above, which says why.
+_WRITE = None
+if json.encoder.c_make_encoder is not None:  # type: ignore[attr-defined]
+    _WRITE = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+        None, _text_of, json.encoder.encode_basestring, None, ":", ",", False, False, False
+    )
 _ASCII = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=_text_of)
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_READ: Callable[[str, int], Tuple[Any, int]] = _DECODER.scan_once  # type: ignore[attr-defined]
 _HEAD = re.compile(r'\s*\{\s*"id"\s*:\s*(-?\d{1,16}|"(?:[^"\\]|\\.){1,256}")\s*,\s*"(\w+)"\s*:')
 
 
@@ -121,6 +129,13 @@ def to_json(value: Any) -> str:
 
 def encode_json(value: Any, max_bytes: int, what: str, ascii_only: bool = False) -> bytes:
     """`value` as UTF-8 JSON; a MeshError naming `what` when it is no JSON or beyond `max_bytes`."""
+    if _WRITE is not None and not ascii_only:
+        try:
+            payload: bytes = "".join(_WRITE(value, 0)).encode("utf-8")
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            pass
+        else:
+            return payload if len(payload) <= max_bytes else _checked(payload, max_bytes, what)
     try:
         encoder = _ASCII if ascii_only else _COMPACT
         try:
@@ -139,8 +154,15 @@ def encode_json(value: Any, max_bytes: int, what: str, ascii_only: bool = False)
 
 def decode_json(payload: Union[bytes, bytearray, memoryview]) -> Any:
     """The value in a payload; ValueError (bad UTF-8, bad JSON, nested too deep) says what is wrong."""
+    text = str(payload, "utf-8")
     try:
-        return _DECODER.decode(str(payload, "utf-8"))
+        value, end = _READ(text, 0)
+        if end == len(text):
+            return value
+    except (StopIteration, RecursionError):
+        pass
+    try:
+        return _DECODER.decode(text)  # with white space around, or to say what is wrong
     except RecursionError:
         raise ValueError("JSON nested too deep") from None
 

@@ -13,6 +13,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 
+from .deadlines import Deadlines
 from .errors import MeshError, unavailable
 from .frames import DEFAULT_MAX_FRAME_BYTES
 from .http2 import MAX_HEADER_BYTES, Http2, name_of, text_headers
@@ -21,8 +22,11 @@ from .stream import HIGH_WATER_BYTES, HeaderList, Stream
 
 log = logging.getLogger("nestjs_mesh")
 
+#: What one read takes at most. Memory that was never written to is only lent by the system.
+READ_BYTES = 256 * 1024
 
-class Connection(asyncio.Protocol):
+
+class Connection(asyncio.BufferedProtocol):
     """One HTTP/2 connection, either side.
 
     on_request -- takes a stream that the other side opened; None on the side that dialled
@@ -48,6 +52,8 @@ class Connection(asyncio.Protocol):
         #: True when no new streams may be opened: GOAWAY was received or the connection is closing.
         self.going = False
         self.streams: Dict[int, Stream] = {}
+        #: When the calls on it are late.
+        self.deadlines = Deadlines(self.loop)
         #: When something has come, on the clock of `loop`.
         self.last_received = 0.0
         self._on_request = on_request
@@ -56,11 +62,12 @@ class Connection(asyncio.Protocol):
         self._client = on_request is None
         self._h2 = Http2(self._client)
         self._transport: Optional[asyncio.Transport] = None
+        self._incoming = memoryview(bytearray(READ_BYTES))
         self._flush_scheduled = False
         self._paused = False
         self._keep_alive: Optional[asyncio.Task[None]] = None
 
-    # --- asyncio.Protocol ---
+    # --- asyncio.BufferedProtocol ---
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -76,18 +83,25 @@ class Connection(asyncio.Protocol):
         self._keep_alive = self.loop.create_task(keep_alive(self))
         self.schedule_flush()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._incoming
+
+    def buffer_updated(self, nbytes: int) -> None:
         self.last_received = self.loop.time()
         try:
-            events = self._h2.receive_data(data)
+            events = self._h2.receive_data(bytes(self._incoming[:nbytes]))
         except h2.exceptions.ProtocolError as error:
             self._send()
             self.fail(unavailable(f"{self.address} does not speak HTTP/2 as expected: {error}", "unknown"))
             return
-        for event in events:
-            if not self.lost.done():
-                self._on_event(event)
-        self.schedule_flush()
+        scheduled, self._flush_scheduled = self._flush_scheduled, True
+        try:
+            for event in events:
+                if not self.lost.done():
+                    self._on_event(event)
+        finally:
+            self._flush_scheduled = scheduled
+            self.flush()  # what was answered at once leaves at once
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         if self._transport is not None:
@@ -194,6 +208,7 @@ class Connection(asyncio.Protocol):
         for stream in list(self.streams.values()):
             stream.close(self.error)
         self._on_closed()
+        self.deadlines.close()
 
     # --- inside ---
 
@@ -240,11 +255,14 @@ class Connection(asyncio.Protocol):
         """Lets the streams send at the end of this turn."""
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            self.loop.call_soon(self.flush)
+            self.loop.call_soon(self._flush_at_end)
+
+    def _flush_at_end(self) -> None:
+        self._flush_scheduled = False
+        self.flush()
 
     def flush(self) -> None:
         """Writes all that the windows allow now; the streams take turns."""
-        self._flush_scheduled = False
         sent = -1
         while sent and not self._paused and not self.lost.done():
             sent = 0

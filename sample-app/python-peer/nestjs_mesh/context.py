@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
-    """Of one call or event."""
+    """Of one call or event. Not to be changed: not frozen only because that would cost each call more to make it."""
 
     pattern: str
     peer: PeerInfo

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, List, NamedTuple, Set
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, List, NamedTuple, Sequence, Set, Tuple
 
+from .eager import start
 from .errors import MeshError, RpcError
 from .pattern_trie import PatternTrie
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from .handlers import Handler
 
 log = logging.getLogger("nestjs_mesh")
+
+#: For how many names it is remembered who takes them, and how long such a name is at most: names come from outside.
+REMEMBERED = 1024
+MAX_REMEMBERED_LENGTH = 256
 
 
 @dataclass
@@ -50,24 +56,29 @@ class EventHandlers:
         self.tasks: Set[asyncio.Task[None]] = set()
         self._counts = counts
         self._trie: PatternTrie[_Taker] = PatternTrie()
+        self._remembered = lru_cache(REMEMBERED)(self._match)
 
     def add(self, route: str, handler: Handler, function: Any) -> None:
         """Adds a handler; ValueError for a pattern that can match nothing."""
         self._trie.add(route, _Taker(handler, function))
         self.patterns.add(route)
+        self._remembered.cache_clear()
 
-    def find(self, route: str) -> List[Handler]:
+    def find(self, route: str) -> Tuple[Handler, ...]:
         """The handlers that take an event."""
+        return self._remembered(route) if len(route) <= MAX_REMEMBERED_LENGTH else self._match(route)
+
+    def _match(self, route: str) -> Tuple[Handler, ...]:
         takers = self._trie.match(route)
-        return list({id(taker.function): taker.handler for taker in takers}.values())
+        return tuple({id(taker.function): taker.handler for taker in takers}.values())
 
-    def start(self, handlers: List[Handler], data: Any, ctx: Context) -> None:
+    def start(self, handlers: Sequence[Handler], data: Any, ctx: Context) -> None:
         """Runs handlers that nobody waits for."""
-        task = asyncio.get_event_loop().create_task(self._run_alone(handlers, data, ctx))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task = start(asyncio.get_event_loop(), self._run_alone(handlers, data, ctx))
+        if not task.done():
+            self.tasks.add(task)
 
-    async def run(self, handlers: List[Handler], data: Any, ctx: Context) -> None:
+    async def run(self, handlers: Sequence[Handler], data: Any, ctx: Context) -> None:
         """Runs handlers to the end of all; raises what the first of them has thrown."""
         failures = await self._run_all(handlers, data, ctx)
         for failure in failures[1:]:
@@ -77,13 +88,19 @@ class EventHandlers:
                 _log(failures[0], ctx)
             raise failures[0]
 
-    async def _run_alone(self, handlers: List[Handler], data: Any, ctx: Context) -> None:
-        for failure in await self._run_all(handlers, data, ctx):
-            _log(failure, ctx)
+    async def _run_alone(self, handlers: Sequence[Handler], data: Any, ctx: Context) -> None:
+        try:
+            for failure in await self._run_all(handlers, data, ctx):
+                _log(failure, ctx)
+        finally:  # not a turn later: what comes in between would find too many running
+            self.tasks.discard(asyncio.current_task())
 
-    async def _run_all(self, handlers: List[Handler], data: Any, ctx: Context) -> List[Exception]:
+    async def _run_all(self, handlers: Sequence[Handler], data: Any, ctx: Context) -> List[Exception]:
         failures: List[Exception] = []  # in the order in which they came
-        await asyncio.gather(*(_run(handler, data, ctx, failures) for handler in handlers))
+        if len(handlers) == 1:
+            await _run(handlers[0], data, ctx, failures)
+        else:
+            await asyncio.gather(*(_run(handler, data, ctx, failures) for handler in handlers))
         self._counts.failed += bool(failures)
         return failures
 

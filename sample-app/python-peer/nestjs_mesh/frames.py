@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Iterator, NamedTuple, Union
 
 DEFAULT_MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -10,11 +11,12 @@ TRUST_FACTOR = 16
 #: How much of a too long payload is kept, to find out which call it belonged to.
 PEEK_BYTES = 256
 HEADER_BYTES = 4
+_HEADER = Struct(">I")
 
 
 def encode_frame(payload: bytes) -> bytes:
     """One whole frame."""
-    return len(payload).to_bytes(HEADER_BYTES, "big") + payload
+    return _HEADER.pack(len(payload)) + payload
 
 
 class Oversized(NamedTuple):
@@ -41,26 +43,37 @@ class FrameDecoder:
         """True when the bytes so far end inside a frame: an end of stream here cuts a message short."""
         return bool(self._buffer or self._skip)
 
-    def feed(self, data: bytes) -> Iterator[Union[bytearray, Oversized]]:
+    def feed(self, data: bytes) -> Iterator[Union[bytes, bytearray, Oversized]]:
         """The payloads that `data` completes, in order; to be iterated to its end.
 
         Raises FramingError, after the payloads before it, for a declared length over 16 times the limit.
         """
-        skipped = min(self._skip, len(data))
-        self._skip -= skipped
-        self._buffer += memoryview(data)[skipped:]
-        at = 0
-        while len(self._buffer) >= at + HEADER_BYTES:
+        at = min(self._skip, len(data))
+        self._skip -= at
+        # Whole frames are read where they are; only what ends inside one is copied.
+        source: Union[bytes, bytearray] = data
+        if self._buffer:
+            self._buffer += data
+            source = self._buffer
+        size = len(source)
+        while size >= at + HEADER_BYTES:
             start = at + HEADER_BYTES
-            length = int.from_bytes(self._buffer[at:start], "big")
-            if length > self._max * TRUST_FACTOR:
-                reason = f"more than {TRUST_FACTOR} times max_frame_bytes ({self._max})"
-                raise FramingError(f"a frame of {length} bytes was declared, {reason}")
-            wanted = length if length <= self._max else min(length, PEEK_BYTES)
-            if len(self._buffer) < start + wanted:
+            (length,) = _HEADER.unpack_from(source, at)
+            if length > self._max:
+                if length > self._max * TRUST_FACTOR:
+                    reason = f"more than {TRUST_FACTOR} times max_frame_bytes ({self._max})"
+                    raise FramingError(f"a frame of {length} bytes was declared, {reason}")
+                peeked = min(length, PEEK_BYTES)
+                if size < start + peeked:
+                    break
+                yield Oversized(length, bytes(source[start : start + peeked]))
+            elif size < start + length:
                 break
-            payload = self._buffer[start : start + wanted]
-            yield payload if length <= self._max else Oversized(length, bytes(payload))
+            else:
+                yield source[start : start + length]
             at = start + length
-        self._skip = self._skip or max(0, at - len(self._buffer))
-        del self._buffer[:at]
+        self._skip = self._skip or max(0, at - size)
+        if source is data:
+            self._buffer += memoryview(data)[at:]
+        else:
+            del self._buffer[:at]

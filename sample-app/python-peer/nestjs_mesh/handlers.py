@@ -6,7 +6,7 @@ import inspect
 import json
 import logging
 from dataclasses import dataclass
-from typing import Any, Awaitable, Callable, Dict, List, Optional, TypeVar
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Sequence, TypeVar
 
 from .channel import Channel
 from .events import EventCounts, EventHandlers
@@ -105,13 +105,13 @@ class Handlers:
         route = route_of(pattern)
         return self._requests.get(route) or self._requests.get(_route_in(route))
 
-    def receive_event(self, pattern: Any, sender: str) -> List[Handler]:
+    def receive_event(self, pattern: Any, sender: str) -> Sequence[Handler]:
         """The handlers of an event that has come; where none has its pattern, that of requests, as in Nest."""
         route = _route_in(route_of(pattern))
         found = self.events.find(route)
         if route not in self.events.patterns:
             served = self.find_handler(route)
-            found = found if served is None else [served.handler, *found]
+            found = found if served is None else (served.handler, *found)
         self.event_counts.received += 1
         if not found:
             self.event_counts.unhandled += 1

@@ -6,37 +6,51 @@ import asyncio
 import logging
 import uuid
 from dataclasses import replace
-from typing import Any, Awaitable, Callable, Dict, Optional, Tuple, Union
+from types import CoroutineType
+from typing import Any, Dict, Optional, Protocol, Tuple, Union
 
+from .codec import CallId
 from .context import Context
+from .deadlines import Deadlines
+from .eager import start
 from .errors import MASKED_ERROR, MeshError, RpcError
 from .handlers import Served
 
 log = logging.getLogger("nestjs_mesh")
 
 
+class Caller(Protocol):
+    """The way back to who has made a call."""
+
+    def reply(self, call: InboundCall, answer: Dict[str, Any]) -> None:
+        """Sends a response packet without its `id`; raises MeshError when it cannot be sent."""
+
+    async def ready(self, call: InboundCall) -> None:
+        """Waits until the caller has room for more."""
+
+    def done(self, call: InboundCall) -> None:
+        """Called once, when no handler is at work any more."""
+
+
 class InboundCall:
-    """Runs a handler and turns what it does into answers; exactly one that ends the call, unless it is cancelled.
+    """Runs a handler and turns what it does into answers; exactly one that ends the call, unless it is cancelled."""
 
-    reply -- sends a response packet without its `id`; raises MeshError when it cannot be sent
-    ready -- waits until the caller has room for more
-    on_done -- called once, when no handler is at work any more
-    """
+    __slots__ = ("_caller", "_ctx", "_deadlines", "_open", "_result", "_served", "_stopped", "_task", "id", "is_event")
 
-    def __init__(
-        self,
-        reply: Callable[[Dict[str, Any]], None],
-        ready: Callable[[], Awaitable[None]],
-        on_done: Callable[[InboundCall], None],
-    ) -> None:
-        self._reply = reply
-        self._ready = ready
-        self._on_done = on_done
+    def __init__(self, caller: Caller, deadlines: Deadlines, call_id: CallId = 0, is_event: bool = False) -> None:
+        #: What the caller calls it by, where several share a stream.
+        self.id = call_id
+        #: True where the caller wants to know that it is done, and no value.
+        self.is_event = is_event
+        self._caller = caller
+        self._deadlines = deadlines
         self._open = True
         self._served: Optional[Served] = None
         self._ctx: Optional[Context] = None
         self._task: Optional[asyncio.Task[None]] = None
-        self._timer: Optional[asyncio.TimerHandle] = None
+        self._stopped = False
+        #: What the handler has given, as long as nobody has begun to wait for it.
+        self._result: Any = None
 
     def run(self, served: Served, data: Any, ctx: Context) -> None:
         """Starts the handler, or refuses the call where it allows no more; what is no coroutine is answered at once."""
@@ -51,13 +65,13 @@ class InboundCall:
         served.running += 1
         try:
             result = served.handler(data, ctx)
-            if hasattr(result, "__await__") or hasattr(result, "__aiter__"):
-                loop = asyncio.get_event_loop()
+            if type(result) is CoroutineType or hasattr(result, "__await__") or hasattr(result, "__aiter__"):
+                self._result = result
                 if ctx.deadline is not None:
-                    late = MeshError("DEADLINE_EXCEEDED", "the handler did not finish within the call's timeout")
-                    self._timer = loop.call_at(ctx.deadline, self.fail, late)
-                self._task = loop.create_task(self._work(result))
-                self._task.add_done_callback(lambda task: self._done(result))
+                    self._deadlines.add(self, ctx.deadline)
+                self._task = start(asyncio.get_event_loop(), self._work())
+                if self._stopped:  # by what it has called itself, before it first waited
+                    self._task.cancel()
                 return
             self._send({"response": result, "isDisposed": True})
         except Exception as error:
@@ -67,7 +81,11 @@ class InboundCall:
     def refuse(self, error: Union[MeshError, RpcError]) -> None:
         """Answers a call that is not run."""
         self._end_with(error.to_wire())
-        self._on_done(self)
+        self._caller.done(self)
+
+    def expire(self) -> None:
+        """Its deadline is over."""
+        self.fail(MeshError("DEADLINE_EXCEEDED", "the handler did not finish within the call's timeout"))
 
     def fail(self, error: MeshError) -> None:
         """Ends the call with an error of the transport, and stops the handler."""
@@ -82,12 +100,19 @@ class InboundCall:
             self._stop()
 
     def _stop(self) -> None:
+        self._stopped = True
         if self._task is not None:
             self._task.cancel()
+        unstarted, self._result = self._result, None
+        if unstarted is not None:  # a task that is cancelled before its first step does nothing of this itself
+            if hasattr(unstarted, "close"):
+                unstarted.close()
+            self._end()
 
-    async def _work(self, result: Any) -> None:
+    async def _work(self) -> None:
+        result, self._result = self._result, None
         try:
-            if hasattr(result, "__await__"):
+            if type(result) is CoroutineType or hasattr(result, "__await__"):
                 result = await result
             if hasattr(result, "__aiter__"):
                 await self._stream(result)
@@ -97,26 +122,23 @@ class InboundCall:
             self._end_with(MeshError("CANCELLED", "the handler was cancelled").to_wire())
         except Exception as error:
             self._throw(error)
-
-    def _done(self, result: Any) -> None:
-        if hasattr(result, "close"):
-            result.close()  # a task that is cancelled before its first step leaves the coroutine unstarted
-        self._forget_deadline()
-        self._end()
+        finally:
+            self._end()
 
     def _end(self) -> None:
+        self._deadlines.remove(self)
         if self._served is not None:
             self._served.running -= 1
-        self._on_done(self)
+        self._caller.done(self)
 
     async def _stream(self, values: Any) -> None:
         try:
             async for value in values:
                 if not self._open:
                     return
-                self._forget_deadline()  # it is for an answer that stays out, not for one that has begun
+                self._deadlines.remove(self)  # it is for an answer that stays out, not for one that has begun
                 self._send({"response": value})
-                await self._ready()
+                await self._caller.ready(self)
             self._send({"isDisposed": True})
         finally:
             if hasattr(values, "aclose"):
@@ -126,16 +148,12 @@ class InboundCall:
         if not self._open:
             return
         try:
-            self._reply(answer)
+            self._caller.reply(self, answer)
             self._open = "isDisposed" not in answer
         except MeshError as error:
             if error.code == "INVALID_ARGUMENT":
                 raise TypeError(error.message) from error  # a fault of this side, not of the caller
             self._end_with(error.to_wire())
-
-    def _forget_deadline(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _throw(self, error: Exception) -> None:
         """Ends the call with what its handler threw: masked, unless it is meant for the caller."""
@@ -167,7 +185,7 @@ class InboundCall:
         if error_id is not None:
             answer = {"err": wire, "errorId": error_id, "isDisposed": True, "status": "error"}
         try:
-            self._reply(answer)
+            self._caller.reply(self, answer)
         except MeshError as failure:
             if thrown is not None and failure.code == "RESOURCE_EXHAUSTED":
                 self._tell(failure)

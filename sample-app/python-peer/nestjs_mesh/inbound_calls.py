@@ -12,7 +12,7 @@ from .events import unhandled
 from .frames import encode_frame
 from .handlers import Served
 from .headers import metadata_of
-from .inbound_call import InboundCall
+from .inbound_call import Caller, InboundCall
 from .packets import route_of, string_metadata
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MAX_RUNNING = 10_000
 MAX_TIMEOUT_MS = 2**53 - 1
 
 
-class InboundCalls:
+class InboundCalls(Caller):
     """Those that are running, by their ids. True while there are some.
 
     on_idle -- called when one of them is over
@@ -38,6 +38,7 @@ class InboundCalls:
         self.peer = packets.peer
         self._warn = packets.warn
         self._side = packets.side
+        self._connection = packets.stream.connection
         self._session = session
         self._handlers = session.core.handlers
         self._on_idle = on_idle
@@ -94,18 +95,7 @@ class InboundCalls:
             self._warn("duplicate", f"sent a second request with the id {call_id!r} while the first is open; ignored")
             return
 
-        def reply(answer: Dict[str, Any]) -> None:
-            if not self.peer.extended:
-                answer.pop("errorId", None)
-            if is_event:
-                answer.pop("response", None)
-            self._reply(call_id, answer)
-
-        def done(call: InboundCall) -> None:
-            del self._running[call_id]
-            self._on_idle()
-
-        self._running[call_id] = call = InboundCall(reply, lambda: self._ready(call_id), done)
+        self._running[call_id] = call = InboundCall(self, self._connection.deadlines, call_id, is_event)
         try:
             ctx = self._admit(packet)
         except MeshError as error:
@@ -122,7 +112,9 @@ class InboundCalls:
         if len(self._running) + len(self._handlers.events.tasks) > MAX_RUNNING:
             message = f"{MAX_RUNNING} calls of this channel are running already"
             raise MeshError("RESOURCE_EXHAUSTED", message, delivery="refused")
-        route, metadata = route_of(packet["pattern"]), {**self._metadata, **string_metadata(packet.get("metadata"))}
+        route, metadata = route_of(packet["pattern"]), dict(self._metadata)
+        if "metadata" in packet:
+            metadata.update(string_metadata(packet["metadata"]))
         timeout = packet.get("timeout")
         if timeout is None or not self.peer.extended:
             return Context(route, self.peer, metadata, None, self._session)
@@ -131,8 +123,26 @@ class InboundCalls:
             raise MeshError("INVALID_ARGUMENT", message, delivery="refused")
         if timeout <= 0:
             raise MeshError("DEADLINE_EXCEEDED", "the call's timeout had passed when it arrived", delivery="refused")
-        deadline = self.stream.connection.loop.time() + timeout / 1000
+        deadline = self._connection.loop.time() + timeout / 1000
         return Context(route, self.peer, metadata, deadline, self._session)
+
+    # --- the way back ---
+
+    def reply(self, call: InboundCall, answer: Dict[str, Any]) -> None:
+        if call.is_event:
+            answer.pop("response", None)
+        if not self.peer.extended:
+            answer.pop("errorId", None)
+        self._reply(call.id, answer)
+
+    async def ready(self, call: InboundCall) -> None:
+        await self.stream.drain()
+        if self._side:
+            await self._side.ready(call.id)
+
+    def done(self, call: InboundCall) -> None:
+        del self._running[call.id]
+        self._on_idle()
 
     def _reply(self, call_id: CallId, answer: Dict[str, Any]) -> None:
         # The id first: who cannot read the rest then still knows whose it is.
@@ -154,9 +164,3 @@ class InboundCalls:
             if call_id in self._running:
                 self._running[call_id].cancel()
         self._on_idle()
-
-    async def _ready(self, call_id: Optional[CallId]) -> None:
-        """Waits until the caller has room for the next packet of an answer."""
-        await self.stream.drain()
-        if self._side and call_id is not None:
-            await self._side.ready(call_id)

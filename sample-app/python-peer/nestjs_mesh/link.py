@@ -16,7 +16,11 @@ T = TypeVar("T")
 
 
 class Link(Protocol):
-    """The way to one node. Both raise MeshError, or asyncio.TimeoutError at the deadline."""
+    """The way to one node. What is awaited raises MeshError, or asyncio.TimeoutError at the deadline."""
+
+    @property
+    def usable_packets(self) -> Optional[PacketChannel]:
+        """A packet channel that is open and takes new calls."""
 
     async def packets(self, deadline: Optional[float]) -> PacketChannel:
         """A packet channel that takes new calls: one that is open, whoever opened it, or a new one."""
@@ -48,6 +52,9 @@ class Target(Protocol):
     def nodes(self) -> Sequence[Target]:
         """Each node that is known now."""
 
+    def ready(self) -> Optional[PacketChannel]:
+        """The packet channel whose turn it is; None where that can only be said by `find`."""
+
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         """What `reach` gives for the first node that can be reached before the deadline; MeshError otherwise."""
 
@@ -63,6 +70,9 @@ class OneNode(NamedTuple):
     @property
     def nodes(self) -> Sequence[Target]:
         return [self]
+
+    def ready(self) -> Optional[PacketChannel]:
+        return self.link.usable_packets
 
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         try:

@@ -10,9 +10,10 @@ from .answer_order import AnswerOrder
 from .codec import CallId
 from .errors import MeshError, error_from_wire, is_failure, unavailable
 from .frames import encode_frame
-from .outbound_call import OutboundCall
-from .packets import is_token, kind_of, route_of
+from .outbound_call import Awaited, OneAnswer, OutboundCall, late
+from .packets import is_token, kind_of
 from .side_packets import Arrival, Departure
+from .stream import HIGH_WATER_BYTES
 
 if TYPE_CHECKING:
     from .packet_channel import PacketChannel
@@ -30,6 +31,8 @@ class OutboundCalls:
     def __init__(self, packets: PacketChannel, session: Session, on_idle: Callable[[], None]) -> None:
         self.stream = packets.stream
         self.peer = packets.peer
+        self.loop = packets.stream.connection.loop
+        self.deadlines = packets.stream.connection.deadlines
         self._packets = packets
         self._side = packets.side
         self._opening = session.opening
@@ -38,7 +41,7 @@ class OutboundCalls:
         self._last_id = 0
         #: Where in the bytes of the stream the events end that may not have left yet.
         self._unsent_events: Deque[int] = deque()
-        self._open: Dict[CallId, OutboundCall] = {}
+        self._open: Dict[CallId, Awaited] = {}
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -61,21 +64,34 @@ class OutboundCalls:
         if ack is not None and not self.peer.extended:
             message = f"{self.peer.service} acknowledges no events: it does not say x-mesh-version"
             raise MeshError("UNIMPLEMENTED", message, delivery="refused")
-        self._last_id += 1
-        packet: Dict[str, Any] = {"id": self._last_id, "pattern": pattern, "data": data}
+        call_id = self._request(pattern, data, deadline, metadata, ack)
+        self._open[call_id] = call = OutboundCall(self.deadlines, lambda: self.release(call_id))
+        call.expire_at(deadline, late(self.peer.service, pattern))
+        return call
+
+    def ask(self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str]) -> OneAnswer:
+        """Sends a request of whose answer only the last value is wanted; for the rest as `open`."""
+        call_id = self._request(pattern, data, deadline, metadata, None)
+        self._open[call_id] = call = OneAnswer(self, call_id, pattern)
+        if deadline is not None:
+            self.deadlines.add(call, deadline)
+        return call
+
+    def _request(
+        self, pattern: Any, data: Any, deadline: Optional[float], metadata: Dict[str, str], ack: Optional[str]
+    ) -> int:
+        self._last_id = call_id = self._last_id + 1
+        packet: Dict[str, Any] = {"id": call_id, "pattern": pattern, "data": data}
         if ack is not None:
-            packet = {"id": self._last_id, "event": True, "pattern": pattern, "data": data}
-        if ack == "handled":
-            packet["ack"] = ack
+            packet = {"id": call_id, "event": True, "pattern": pattern, "data": data}
+            if ack == "handled":
+                packet["ack"] = ack
         if metadata:
             packet["metadata"] = metadata
         if deadline is not None and self.peer.extended:
-            packet["timeout"] = max(1, int((deadline - self.stream.connection.loop.time()) * 1000))
-        call_id = self._last_id
-        self._send(call_id, packet, "the data", lambda error: self.fail(call_id, error))
-        self._open[call_id] = call = OutboundCall(lambda: self._release(call_id))
-        call.expire_at(deadline, f"{self.peer.service} did not answer {route_of(pattern)} within the call's timeout")
-        return call
+            packet["timeout"] = max(1, int((deadline - self.loop.time()) * 1000))
+        self._send(call_id, packet, "the data")
+        return call_id
 
     async def emit(self, pattern: Any, data: Any, metadata: Dict[str, str]) -> None:
         """Sends an event; returns when the transport has taken it."""
@@ -85,10 +101,15 @@ class OutboundCalls:
         failures: List[MeshError] = []
         departure = self._send(None, packet, "the event", failures.append)
         if departure is None:
-            while self._unsent_events and self._unsent_events[0] <= self.stream.sent_bytes:
-                self._unsent_events.popleft()
-            self._unsent_events.append(self.stream.sent_bytes + self.stream.pending_bytes)
-        await (self.stream.drain() if departure is None else departure.over.wait())
+            stream, unsent = self.stream, self._unsent_events
+            sent, pending = stream.sent_bytes, stream.pending_bytes
+            while unsent and unsent[0] <= sent:
+                unsent.popleft()
+            unsent.append(sent + pending)
+            if pending > HIGH_WATER_BYTES:
+                await stream.drain()
+            return
+        await departure.over.wait()
         for failure in failures:
             raise failure.at(self.peer.service, self.peer.node_id)
 
@@ -128,15 +149,21 @@ class OutboundCalls:
         self.fail_all(error or unavailable(f"the channel to {self.peer.service} was closed", "unknown"))
 
     def _send(
-        self, call_id: Optional[CallId], packet: Dict[str, Any], what: str, failed: Callable[[MeshError], None]
+        self,
+        call_id: Optional[CallId],
+        packet: Dict[str, Any],
+        what: str,
+        failed: Optional[Callable[[MeshError], None]] = None,
     ) -> Optional[Departure]:
-        """Sends a packet here or, when it is large and a stream can be had, beside."""
+        """Sends a packet here or, when it is large and a stream can be had, beside; then it can fail later on."""
         payload = self.stream.encode(packet, what)
         if self._side.is_large(payload):
 
             def left(error: Optional[MeshError]) -> None:
-                if error is not None:
+                if error is not None and failed is not None:
                     failed(error)
+                elif error is not None and call_id is not None:
+                    self.fail(call_id, error)
                 self._on_idle()
 
             try:
@@ -153,13 +180,15 @@ class OutboundCalls:
             call.order.stop()
         return call is not None
 
-    def _release(self, call_id: CallId) -> None:
-        self._side.cancel(False, call_id)
+    def release(self, call_id: CallId) -> None:
+        """The caller is done with a call: what the peer has not ended yet is cancelled there."""
+        if self._side:
+            self._side.cancel(False, call_id)
         if self._forget(call_id) and self.peer.extended and self.stream.writable:
             self.stream.send({"id": call_id, "cancel": True}, "cancel")
         self._on_idle()
 
-    def _on_ordered(self, call: OutboundCall, packet: Dict[str, Any], size: int) -> None:
+    def _on_ordered(self, call: Awaited, packet: Dict[str, Any], size: int) -> None:
         """A packet that has to wait for one before it, or that stands for one on a stream of its own."""
         call_id, token = packet["id"], packet.get("open")
         if call.order is None:
@@ -189,11 +218,14 @@ class OutboundCalls:
 
         return self._opening.fetch(token, self._packets, taken)
 
-    def _deliver(self, call: OutboundCall, packet: Dict[str, Any], size: int) -> None:
-        failed = is_failure(packet.get("err"))
-        if not failed and "response" in packet:
-            call.put(packet["response"], size)
-        if failed or packet.get("isDisposed"):
+    def _deliver(self, call: Awaited, packet: Dict[str, Any], size: int) -> None:
+        if "err" in packet and is_failure(packet["err"]):
             self._forget(packet["id"])
-            error = error_from_wire(packet["err"], packet.get("errorId")) if failed else None
+            error = error_from_wire(packet["err"], packet.get("errorId"))
             call.finish(error.at(self.peer.service, self.peer.node_id) if isinstance(error, MeshError) else error)
+            return
+        if "response" in packet:
+            call.put(packet["response"], size)
+        if packet.get("isDisposed"):
+            self._forget(packet["id"])
+            call.finish()

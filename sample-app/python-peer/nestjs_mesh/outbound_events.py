@@ -53,8 +53,12 @@ async def deliver(target: Target, event: Event) -> str:
             return packets, None
         return packets, packets.calls.open(event.pattern, event.data, event.deadline, event.metadata, event.ack)
 
+    call: Optional[OutboundCall] = None
     try:
-        packets, call = await target.find(event.deadline, reach)
+        packets = await _emit_now(target, event) if event.ack is None else None
+        if packets is None:
+            reached = await target.find(event.deadline, reach)
+            packets, call = reached
         if call is not None:
             await _acknowledged(call)
             target.counts.acknowledged += 1
@@ -65,6 +69,20 @@ async def deliver(target: Target, event: Event) -> str:
         raise
     target.counts.sent += 1
     return packets.peer.node_id or ""
+
+
+async def _emit_now(target: Target, event: Event) -> Optional[PacketChannel]:
+    """The channel that has taken an event; None where there is none that takes it at once."""
+    packets = target.ready()
+    if packets is None:
+        return None
+    try:
+        await packets.calls.emit(event.pattern, event.data, event.metadata)
+    except MeshError as error:
+        if error.code != "UNAVAILABLE":
+            raise error.at(target.service, packets.peer.node_id) from None
+        return None
+    return packets
 
 
 async def broadcast(target: Target, event: Event) -> List[str]:

@@ -9,7 +9,6 @@ from typing import Any, Dict, Optional
 
 from .codec import is_call_id, to_json
 
-_ANSWER = {"response", "err", "isDisposed"}
 _PATTERN = (str, int, float, dict, list)
 
 
@@ -21,22 +20,26 @@ def kind_of(value: Any) -> Optional[str]:
     """
     if not isinstance(value, dict):
         return None
-    pattern = value.get("pattern")
+    is_pattern = "pattern" in value and _is_pattern(value["pattern"])
     if "id" not in value:
-        if isinstance(pattern, _PATTERN) and not isinstance(pattern, bool):
+        if is_pattern:
             return "event"
         if value.get("drain") is True:
             return "drain"
         return "open" if isinstance(value.get("open"), str) else None
     if not is_call_id(value["id"]):
         return None
-    if isinstance(pattern, _PATTERN) and not isinstance(pattern, bool):
-        return "event" if value.get("event") is True else "request"
-    if value.get("cancel") is True:
+    if is_pattern:
+        return "event" if "event" in value and value["event"] is True else "request"
+    if "cancel" in value and value["cancel"] is True:
         return "cancel"
-    if isinstance(value.get("open"), str):
+    if "open" in value and isinstance(value["open"], str):
         return "placeholder"
-    return "response" if not _ANSWER.isdisjoint(value) else None
+    return "response" if "response" in value or "isDisposed" in value or "err" in value else None
+
+
+def _is_pattern(value: Any) -> bool:
+    return isinstance(value, _PATTERN) and not isinstance(value, bool)
 
 
 def new_token() -> str:

@@ -39,6 +39,8 @@ class Router:
         self._failed_at: Dict[str, float] = {}
         self._keeping: List[Keeping] = []
         self._turn = 0
+        self._targets: Dict[str, ServiceTarget] = {}
+        self._rings: Dict[str, Ring] = {}
         core.on_packets = self._on_packets
         core.on_closed = self._on_closed
         registry.on_hint = self._on_hint
@@ -61,12 +63,32 @@ class Router:
 
     def target(self, service: str) -> ServiceTarget:
         """The nodes of a service; ValueError when that is no name of one."""
-        return ServiceTarget(check_service(service), self)
+        target = self._targets.get(service)
+        if target is None:
+            target = self._targets[service] = ServiceTarget(check_service(service), self)
+        return target
+
+    def ready(self, service: str) -> Optional[PacketChannel]:
+        """The packet channel of the next node, where there is one to each node; None where some node has none."""
+        ring = self._rings.get(service)
+        if ring is None or ring.found is not self._views[service].found:
+            view = self._view(service)
+            links = [NodeLink(self, *node).usable_packets for node in self._nodes(view).items()]
+            channels = [packets for packets in links if packets is not None]
+            if not channels or len(channels) < len(links):
+                return None
+            ring = self._rings[service] = Ring(view.found, channels)
+        self._turn += 1
+        packets = ring.channels[self._turn % len(ring.channels)]
+        if packets.usable and not self._core.closed:
+            return packets
+        del self._rings[service]
+        return None
 
     def links_to(self, service: str) -> List[NodeLink]:
         """The ways to all nodes of a service that take something new."""
         links = [NodeLink(self, *candidate) for candidate in self._candidates(self._view(service))]
-        return [link for link in links if link.record is not None or link.live is not None]
+        return [link for link in links if link.record is not None or link.usable_packets is not None]
 
     async def takers_of(self, route: str, deadline: Optional[float]) -> List[ServiceTarget]:
         """The services with a node that announces a handler of the event; MeshError when the registry does not say."""
@@ -173,15 +195,7 @@ class Router:
 
     def _candidates(self, view: View[NodeRecord]) -> List[Tuple[str, Optional[NodeRecord]]]:
         """All nodes, each call beginning with the next one; those that just failed come last."""
-        nodes: Dict[str, Optional[NodeRecord]] = {record.id: record for record in view.found}
-        for node_id, sessions in self._by_node.items():
-            for session in sessions:
-                if node_id in nodes:
-                    session.listed = True
-                # A live channel outranks a missing record, and it is all that there is of a node without a port.
-                elif session.service == view.subject and (session.listed or session.is_way_to_portless):
-                    nodes[node_id] = None
-        nodes.pop(self._core.node_id, None)
+        nodes = self._nodes(view)
         if not nodes:
             return []
         self._turn += 1
@@ -193,7 +207,20 @@ class Router:
             ordered.sort(key=lambda item: self._failed_at.get(item[0], 0.0) > recent)
         return ordered
 
+    def _nodes(self, view: View[NodeRecord]) -> Dict[str, Optional[NodeRecord]]:
+        nodes: Dict[str, Optional[NodeRecord]] = {record.id: record for record in view.found}
+        for node_id, sessions in self._by_node.items():
+            for session in sessions:
+                if node_id in nodes:
+                    session.listed = True
+                # A live channel outranks a missing record, and it is all that there is of a node without a port.
+                elif session.service == view.subject and (session.listed or session.is_way_to_portless):
+                    nodes[node_id] = None
+        nodes.pop(self._core.node_id, None)
+        return nodes
+
     def _on_packets(self, session: Session) -> None:
+        self._rings.clear()
         peer = session.peer
         if peer is not None and peer.node_id is not None:
             sessions = self._by_node.setdefault(peer.node_id, [])
@@ -203,12 +230,21 @@ class Router:
                 self._views[peer.service].notify()
 
     def _on_closed(self, session: Session) -> None:
+        self._rings.clear()
         self.sessions.discard(session)
         for node_id in [node_id for node_id, sessions in self._by_node.items() if session in sessions]:
             self._by_node[node_id].remove(session)
             if not self._by_node[node_id]:
                 del self._by_node[node_id]
                 self._failed_at.pop(node_id, None)
+
+
+class Ring(NamedTuple):
+    """The packet channels to all nodes of a service."""
+
+    #: What the registry said then.
+    found: List[NodeRecord]
+    channels: List[PacketChannel]
 
 
 class ServiceTarget(NamedTuple):
@@ -231,6 +267,9 @@ class ServiceTarget(NamedTuple):
     def nodes(self) -> Sequence[Target]:
         return [OneNode(self.service, link, self.counts) for link in self.router.links_to(self.service)]
 
+    def ready(self) -> Optional[PacketChannel]:
+        return self.router.ready(self.service) if self.accepts is None else None
+
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         return await self.router.find(self.service, deadline, reach, self.accepts)
 
@@ -243,15 +282,12 @@ class NodeLink(NamedTuple):
     record: Optional[NodeRecord]
 
     @property
-    def live(self) -> Optional[PacketChannel]:
-        """A packet channel that is open and takes new calls."""
+    def usable_packets(self) -> Optional[PacketChannel]:
         channels = (session.usable_packets for session in self.router.sessions_with(self.node_id))
         return next((packets for packets in channels if packets is not None), None)
 
     async def packets(self, deadline: Optional[float]) -> PacketChannel:
-        if self.live is not None:
-            return self.live
-        return await (await self.session(deadline)).packets(deadline)
+        return self.usable_packets or await (await self.session(deadline)).packets(deadline)
 
     async def session(self, deadline: Optional[float]) -> Session:
         for session in self.router.sessions_with(self.node_id):

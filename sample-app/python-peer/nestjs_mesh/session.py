@@ -18,6 +18,7 @@ from .headers import encode_component, metadata_of
 from .keep_alive import CONNECT_TIMEOUT
 from .link import OneNode
 from .opening import Opening
+from .outbound_call import late
 from .packet_channel import PacketChannel
 from .packets import route_of
 from .registry import NodeRecord
@@ -146,7 +147,7 @@ class Session:
         if deadline is not None:
             headers.append(("x-mesh-timeout", str(max(1, int((deadline - self.connection.loop.time()) * 1000)))))
         call = await self.opening.open(headers, CallingStream, deadline)
-        call.expire_at(deadline, f"{self.service} did not answer {route_of(pattern)} within the call's timeout")
+        call.expire_at(deadline, late(self.service, pattern))
         try:
             call.start(data)
         except MeshError:

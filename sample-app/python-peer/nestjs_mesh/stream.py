@@ -114,11 +114,11 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Queues bytes, to leave together with all else that is written in this turn."""
-        if not self.writable:
+        if self.closed or self.ending:
             raise unavailable(f"the channel to {self.connection.address} is closed", "not-sent")
-        behind = self.pending_bytes > 0  # one message alone may be larger, where its limit was raised
+        behind = len(self._pending)  # one message alone may be larger, where its limit was raised
         self._pending += data
-        if behind and self.pending_bytes > MAX_PENDING_BYTES:
+        if behind and behind + len(data) > MAX_PENDING_BYTES:
             reason = f"the peer at {self.connection.address} left over {MAX_PENDING_BYTES} bytes unread"
             log.warning("%s; its channel is closed", reason)
             self.reset(ErrorCodes.ENHANCE_YOUR_CALM, MeshError("RESOURCE_EXHAUSTED", reason))
@@ -167,8 +167,11 @@ class Stream:
         """Sends the next DATA frame as far as the windows allow; returns its size, 0 when nothing more can be sent."""
         window = connection.local_flow_control_window(self.id)
         room = max(0, min(window, connection.max_outbound_frame_size, CHUNK_BYTES))
-        data = bytes(self._pending[:room])
-        del self._pending[:room]
+        if room < len(self._pending):
+            data = bytes(memoryview(self._pending)[:room])
+            del self._pending[:room]
+        else:
+            data, self._pending = bytes(self._pending), bytearray()
         end = self.ending and not self._pending
         if data or end:
             connection.send_data(self.id, data, end_stream=end and not self._own_trailers)
@@ -200,20 +203,21 @@ class Stream:
         self._acknowledge()
 
     def _read(self, reader: Reader, data: bytes) -> None:
+        decode, on_value = self.codec.decode, reader.on_value
         for payload in self._decoder.feed(data):
             if isinstance(payload, Oversized):
                 limit = self.connection.max_frame_bytes
                 reader.on_unreadable(payload.head, too_large("the message", payload.length, limit, "refused"))
                 continue
             try:
-                value = self.codec.decode(payload)
+                value = decode(payload)
             except ValueError as error:
                 failure = MeshError(
                     "INVALID_ARGUMENT", f"a message is not {self.codec.name}: {error}", delivery="refused"
                 )
                 reader.on_unreadable(bytes(payload[:PEEK_BYTES]), failure)
                 continue
-            reader.on_value(value, HEADER_BYTES + len(payload))
+            on_value(value, HEADER_BYTES + len(payload))
 
     def hold(self, size: int) -> None:
         """Keeps back the flow-control credit of `size` received bytes; a negative size gives it back."""

@@ -14,7 +14,7 @@ from .codec import decode_json, encode_json
 from .context import Context
 from .errors import MeshError, NoHandlerError
 from .handlers import Handlers
-from .inbound_call import InboundCall
+from .inbound_call import Caller, InboundCall
 from .stream import Reader, Stream
 from .unary_answer import Refusal, error_of, respond
 
@@ -87,7 +87,7 @@ class UnaryRequests:
             UnaryCall(self, stream, _route_in(name, stream.headers), is_event=kind == "events")
 
 
-class UnaryCall(Reader):
+class UnaryCall(Reader, Caller):
     """One call or event. It ends with its answer, at its deadline, or when the caller leaves."""
 
     def __init__(self, requests: UnaryRequests, stream: Stream, route: str, is_event: bool) -> None:
@@ -108,7 +108,7 @@ class UnaryCall(Reader):
         self._body = bytearray()
         self._values = 0
         self._held: Optional[bytes] = None
-        self._call = InboundCall(self._reply, stream.drain, lambda call: None)
+        self._call = InboundCall(self, stream.connection.deadlines)
         extended = "x-mesh-version" in headers
         service = headers.get("x-service-name", "")
         peer = PeerInfo(service, headers.get("x-mesh-node-id"), stream.connection.address, extended)
@@ -171,7 +171,13 @@ class UnaryCall(Reader):
 
     # --- the answer ---
 
-    def _reply(self, answer: Dict[str, Any]) -> None:
+    async def ready(self, call: InboundCall) -> None:
+        await self._stream.drain()
+
+    def done(self, call: InboundCall) -> None:
+        """The end of its stream says so."""
+
+    def reply(self, call: InboundCall, answer: Dict[str, Any]) -> None:
         self._stall.cancel()
         if "err" in answer:
             status, error = error_of(answer["err"], answer.get("errorId"))

@@ -177,7 +177,7 @@ class RawClient(asyncio.Protocol):
                 self.body += event.data
                 if self.headers[":status"] == "200" and not self.plain:
                     for payload in self._decoder.feed(event.data):
-                        assert isinstance(payload, bytearray)
+                        assert isinstance(payload, (bytes, bytearray))
                         self.messages.append(self.codec.decode(payload))
             elif isinstance(event, h2.events.TrailersReceived):
                 self.trailers = dict(event.headers)  # type: ignore[arg-type]

@@ -72,7 +72,7 @@ class RawEnd(asyncio.Protocol):
                     self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 if stream.headers.get(":status", "200") == "200":
                     for payload in stream.decoder.feed(event.data):
-                        assert isinstance(payload, bytearray)
+                        assert isinstance(payload, (bytes, bytearray))
                         stream.messages.append(json.loads(payload))
             elif isinstance(event, h2.events.TrailersReceived):
                 stream.trailers = dict(event.headers)  # type: ignore[arg-type]

@@ -31,8 +31,8 @@ def named(vectors: List[Dict[str, Any]]) -> pytest.MarkDecorator:
 
 def payload_of(vector: Dict[str, Any]) -> bytearray:
     [payload] = FrameDecoder().feed(bytes.fromhex(vector["hex"]))
-    assert isinstance(payload, bytearray)
-    return payload
+    assert isinstance(payload, (bytes, bytearray))
+    return bytearray(payload)
 
 
 @named(VECTORS["frames"])
