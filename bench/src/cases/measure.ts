@@ -29,10 +29,11 @@ export async function measureArrivals(
   { name }: Case,
   { server, client }: Pair,
   { windowMs }: Limits,
+  args: Json = null,
 ): Promise<Measurement> {
   const counted = (await server.ask<Received>('received')).events;
   const before = await usages(server, client);
-  const driven = await client.ask<Driven>('drive', { case: name, windowMs });
+  const driven = await client.ask<Driven>('drive', { case: name, windowMs, args });
   let arrived = await server.ask<Received>('received');
   for (let since = monotonicMs(); arrived.events - counted < driven.count;) {
     const next = await server.ask<Received>('received');

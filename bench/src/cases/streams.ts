@@ -11,7 +11,7 @@ const ITEMS_FOR_EACH_MS = 20;
 const MAX_ITEMS = 20_000;
 const CHECKED_ITEMS = 300;
 
-const events: Case = {
+export const events: Case = {
   name: 'events-100b',
   title: 'Events, 100 B',
   group: 'streams',
@@ -22,7 +22,7 @@ const events: Case = {
   measure: (pair, limits) => measureArrivals(events, pair, limits),
 };
 
-const response: Case = {
+export const response: Case = {
   name: 'stream-64b',
   title: 'Response stream, items of 64 B',
   group: 'streams',
