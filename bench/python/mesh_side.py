@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, AsyncIterator, Dict, Optional, Tuple
@@ -12,7 +13,6 @@ from nestjs_mesh import Peer
 
 from program import Side, item_text, run
 
-SERVICE = "bench-server"
 Message = Dict[str, Any]
 
 
@@ -21,9 +21,12 @@ class MeshSide(Side[Message]):
 
     def __init__(self) -> None:
         self._peer: Optional[Peer] = None
+        self._service = ""
 
-    async def serve(self, around: Dict[str, Any]) -> None:
-        peer = self._peer = Peer(SERVICE, _registry(around))
+    async def serve(self, around: Dict[str, Any]) -> str:
+        # The peers share a registry, and each client must reach its own server only.
+        service = f"bench-server-{os.getpid()}"
+        peer = self._peer = Peer(service, _registry(around))
 
         @peer.handler("echo")
         async def echo(message: Message) -> Message:
@@ -39,8 +42,10 @@ class MeshSide(Side[Message]):
             self.count_event()
 
         await peer.start()
+        return service
 
     async def connect(self, around: Dict[str, Any]) -> None:
+        self._service = around["address"]
         self._peer = Peer("bench-client", _registry(around))
         await self._peer.start()
 
@@ -54,15 +59,15 @@ class MeshSide(Side[Message]):
         return message["id"], message["text"]
 
     async def call(self, message: Message) -> Message:
-        answer: Message = await self._started.call(SERVICE, "echo", message)
+        answer: Message = await self._started.call(self._service, "echo", message)
         return answer
 
     async def emit(self, message: Message) -> None:
-        await self._started.emit(SERVICE, "seen", message)
+        await self._started.emit(self._service, "seen", message)
 
     async def stream(self, count: int) -> int:
         total = 0
-        async for item in self._started.stream(SERVICE, "items", count):
+        async for item in self._started.stream(self._service, "items", count):
             total += item["n"]
         return total
 

@@ -10,8 +10,6 @@ import { nestCalls } from './nest-client.js';
 import { serveNest } from './nest-server.js';
 import { itemOf, type Client, type Item, type Serving, type Total } from './peer.js';
 
-const SERVICE = 'bench-server';
-
 /** What the other Nest transports have no word for. */
 @Controller()
 class MeshOnlyController {
@@ -33,13 +31,16 @@ class MeshOnlyController {
 }
 
 export async function serve(surroundings: Surroundings): Promise<Serving> {
-  const strategy = new MeshServer({ service: SERVICE, ...options(surroundings) });
+  // The peers share a registry, and each client must reach its own server only.
+  const service = `bench-server-${process.pid}`;
+  const strategy = new MeshServer({ service, ...options(surroundings) });
   const { app: _app, ...serving } = await serveNest({ strategy }, MeshOnlyController);
-  return serving;
+  return { ...serving, address: service };
 }
 
 export async function connect(surroundings: Surroundings): Promise<Client> {
-  const client = new MeshClientProxy({ service: 'bench-client', to: SERVICE, ...options(surroundings) });
+  const to = surroundings.address as string;
+  const client = new MeshClientProxy({ service: 'bench-client', to, ...options(surroundings) });
   await client.connect();
   return {
     ...nestCalls(client),
