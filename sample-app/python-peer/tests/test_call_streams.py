@@ -190,7 +190,7 @@ def test_giving_up_cancels_the_handler_and_closes_the_input(files: str) -> None:
         async with pair(files) as (a, b, state):
             endless = Source(pad=PAD)
             with pytest.raises(MeshError, match="DEADLINE_EXCEEDED"):
-                await b.call("a", "wait", endless.values(), timeout=0.2)
+                await b.call("a", "wait", endless.values(), timeout=1)  # connecting included
             await eventually(lambda: state["cancelled"] == 1 and endless.closed)
             waiting = Source(1)
             call = asyncio.ensure_future(b.call("a", "wait", waiting.values()))
