@@ -13,6 +13,7 @@ const DOCS = [
   join('docs', 'protocol.md'),
   join('docs', 'configuration.md'),
   join('docs', 'parity.md'),
+  join('docs', 'scaling.md'),
   ...readdirSync(join(ROOT, ADR)).map((file) => join(ADR, file)),
   ...readdirSync(join(ROOT, GUIDE)).map((file) => join(GUIDE, file)),
 ];
