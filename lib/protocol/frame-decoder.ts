@@ -2,10 +2,13 @@
 import { FRAME_HEADER_BYTES } from './frame.js';
 import { UNTRUSTED_LENGTH_FACTOR } from './limits.js';
 import { MeshError } from './mesh-error.js';
+import { Pieces } from './pieces.js';
 
 /** Where decoded frames go. May stop the decoder it is called from; must not push into it. */
 export interface FrameSink {
-  /** One whole payload; valid for as long as it is kept. */
+  /** True when a payload is of no use to the sink once `onFrame` has returned: such payloads share memory. @default false */
+  readonly keepsNothing?: boolean;
+  /** One whole payload; valid for as long as it is kept, unless the sink {@link keepsNothing}. */
   onFrame(payload: Buffer): void;
   /** A frame longer than the limit was skipped. `head` is the first part of its payload, at most {@link HEAD_BYTES}. */
   onOversize(declaredBytes: number, head: Buffer): void;
@@ -14,7 +17,6 @@ export interface FrameSink {
 /** How much of a skipped frame is kept, so that its `id` can be told and that one call be failed. */
 export const HEAD_BYTES = 256;
 
-const FIRST_ALLOCATION_BYTES = 16 * 1024;
 const EMPTY = Buffer.alloc(0);
 
 /** An incremental decoder of one direction of one stream. */
@@ -24,8 +26,10 @@ export class FrameDecoder {
   /** Declared length of the frame under way, or -1 while the header is incomplete. */
   private declared = -1;
   private received = 0;
-  /** What has arrived of a frame that spans chunks; grows by doubling, never beyond what was declared. */
-  private partial = EMPTY;
+  /** What has arrived of a frame that spans chunks. */
+  private readonly pieces = new Pieces();
+  /** The first bytes of a frame that is skipped. */
+  private head = EMPTY;
   private stopped = false;
 
   constructor(
@@ -41,7 +45,8 @@ export class FrameDecoder {
   /** Ignores everything from here on. */
   stop(): void {
     this.stopped = true;
-    this.partial = EMPTY;
+    this.pieces.clear();
+    this.head = EMPTY;
     this.headerBytes = 0;
     this.declared = -1;
   }
@@ -118,12 +123,10 @@ export class FrameDecoder {
       return at + missing;
     }
     const take = Math.min(missing, available);
-    this.keep(chunk, at, take, this.declared);
-    if (this.received === this.declared) {
-      const payload = this.partial.subarray(0, this.declared);
-      this.partial = EMPTY;
-      this.finish(payload);
-    }
+    this.pieces.add(chunk, at, take, missing);
+    this.received += take;
+    if (this.received === this.declared)
+      this.finish(this.pieces.take(this.declared, this.sink.keepsNothing === true));
     return at + take;
   }
 
@@ -135,28 +138,19 @@ export class FrameDecoder {
   private skipBody(chunk: Buffer, at: number): number {
     const take = Math.min(this.declared - this.received, chunk.length - at);
     const head = Math.min(take, HEAD_BYTES - Math.min(this.received, HEAD_BYTES));
-    if (head > 0) this.keep(chunk, at, head, HEAD_BYTES);
-    this.received += take - head;
+    if (head > 0) this.keepHead(chunk, at, head);
+    this.received += take;
     if (this.received === this.declared) {
-      const declared = this.declared;
-      const kept = this.partial.subarray(0, Math.min(declared, HEAD_BYTES));
-      this.partial = EMPTY;
+      const { declared, head: kept } = this;
+      this.head = EMPTY;
       this.declared = -1;
       this.sink.onOversize(declared, kept);
     }
     return at + take;
   }
 
-  /** Copies `length` bytes of the chunk behind what is there; the room doubles, so all copying together is linear. */
-  private keep(chunk: Buffer, at: number, length: number, most: number): void {
-    const needed = this.received + length;
-    if (needed > this.partial.length) {
-      const room = Math.min(most, Math.max(needed, this.partial.length * 2, FIRST_ALLOCATION_BYTES));
-      const grown = Buffer.allocUnsafeSlow(room);
-      this.partial.copy(grown, 0, 0, this.received);
-      this.partial = grown;
-    }
-    chunk.copy(this.partial, this.received, at, at + length);
-    this.received = needed;
+  private keepHead(chunk: Buffer, at: number, length: number): void {
+    if (this.head.length === 0) this.head = Buffer.allocUnsafeSlow(Math.min(this.declared, HEAD_BYTES));
+    chunk.copy(this.head, this.received, at, at + length);
   }
 }

@@ -10,7 +10,6 @@ export type FramePayload = string | Uint8Array;
 
 const SLAB_BYTES = 256 * 1024;
 const MAX_UTF8_BYTES_PER_UNIT = 3;
-const LARGE_BYTES = 64 * 1024;
 
 // Frames of one flush are written side by side into a slab, and the slab is handed out in slices: one allocation
 // for many flushes, no copy. A slab is garbage once the last slice of it has left the process.
@@ -32,33 +31,6 @@ export function encodeFrames(payloads: readonly FramePayload[]): Buffer {
   for (const payload of payloads) end = writeFrame(target, end, payload);
   if (pooled) slabUsed = end;
   return target.subarray(start, end);
-}
-
-/** True for bytes that are so many that a copy of them costs more than a further write. */
-export function isLargeBytes(payload: FramePayload): boolean {
-  return typeof payload !== 'string' && payload.length >= LARGE_BYTES;
-}
-
-/** The frames of `payloads`, in order, as what is written one after the other: large bytes are not copied. */
-export function frameChunks(payloads: readonly FramePayload[]): Uint8Array[] {
-  const chunks: Uint8Array[] = [];
-  let small: FramePayload[] = [];
-  const flush = (): void => {
-    if (small.length > 0) chunks.push(encodeFrames(small));
-    small = [];
-  };
-  for (const payload of payloads) {
-    if (typeof payload === 'string' || !isLargeBytes(payload)) {
-      small.push(payload);
-      continue;
-    }
-    flush();
-    const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
-    header.writeUInt32BE(payload.length);
-    chunks.push(header, payload);
-  }
-  flush();
-  return chunks;
 }
 
 /** One frame. */
@@ -86,7 +58,8 @@ function exactBytesOf(payloads: readonly FramePayload[]): number {
   return total;
 }
 
-function writeFrame(target: Buffer, at: number, payload: FramePayload): number {
+/** Writes the frame of a payload where there is room for it; returns where it ends. */
+export function writeFrame(target: Buffer, at: number, payload: FramePayload): number {
   const body = at + FRAME_HEADER_BYTES;
   let length: number;
   if (typeof payload === 'string') {

@@ -26,6 +26,7 @@ const MAX_SCRATCH_BYTES = 256 * 1_024;
  */
 export const MSGPACK_CODEC: Codec = {
   name: 'msgpack',
+  keepsPayload: true,
   encode(value) {
     let plain: unknown;
     try {

@@ -40,6 +40,7 @@ export class CallingStream implements AsyncIterator<unknown, undefined> {
   start(input: StreamInput): void {
     const { channel, frames } = this;
     frames.start({
+      keepsNothing: !this.codec.keepsPayload,
       onFrame: (payload) => {
         try {
           clearTimeout(this.timer);

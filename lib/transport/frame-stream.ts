@@ -6,15 +6,9 @@ import {
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2';
-import {
-  encodeFrames,
-  exceeds,
-  frameChunks,
-  isLargeBytes,
-  payloadBytes,
-  type FramePayload,
-} from '../protocol/frame.js';
+import { encodeFrames, exceeds, payloadBytes, type FramePayload } from '../protocol/frame.js';
 import { FrameDecoder, type FrameSink } from '../protocol/frame-decoder.js';
+import { writeFrames } from '../protocol/frame-writer.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { brokenError, resetError } from './node-errors.js';
@@ -35,6 +29,9 @@ export interface FrameReader extends FrameSink {
 /** Past this many bytes waiting for the peer, `congested` is true and `ready()` waits. */
 export const CONGESTED_BYTES = 1024 * 1024;
 
+/** From here on, in characters or bytes, what leaves together is written in bulk. */
+const BULK_BYTES = 32 * 1024;
+
 const READY = Promise.resolve();
 
 /** Frames over one HTTP/2 stream. Nothing is read before {@link start}. */
@@ -46,7 +43,6 @@ export class FrameStream {
 
   private queue: FramePayload[] = [];
   private queuedBytes = 0;
-  private queuedLargeBytes = false;
   private flushScheduled = false;
   private ending = false;
   private closed = false;
@@ -162,7 +158,6 @@ export class FrameStream {
     this.framesQueued += 1;
     this.queuedBytes += payload.length;
     this.queue.push(payload);
-    if (isLargeBytes(payload)) this.queuedLargeBytes = true;
     if (!this.flushScheduled) {
       this.flushScheduled = true;
       process.nextTick(this.flush);
@@ -268,10 +263,11 @@ export class FrameStream {
       // Held back until 'drain': what waits here can still leave in one large write.
       if (stream.writableLength > CONGESTED_BYTES) return;
       const batch = this.queue;
+      const bulk = this.queuedBytes >= BULK_BYTES;
       this.queue = [];
       this.queuedBytes = 0;
       this.framesWritten += batch.length;
-      if (this.queuedLargeBytes) this.writeChunks(batch);
+      if (bulk) this.writeBulk(batch);
       else if (this.ending) stream.end(encodeFrames(batch));
       else stream.write(encodeFrames(batch));
     } else if (this.ending) {
@@ -279,11 +275,10 @@ export class FrameStream {
     }
   };
 
-  private writeChunks(batch: readonly FramePayload[]): void {
+  private writeBulk(batch: readonly FramePayload[]): void {
     const { stream } = this;
-    this.queuedLargeBytes = false;
     stream.cork();
-    for (const chunk of frameChunks(batch)) stream.write(chunk);
+    writeFrames(batch, (bytes, done) => stream.write(bytes, done));
     if (this.ending) stream.end();
     // `end()` has uncorked it.
     else stream.uncork();

@@ -30,6 +30,8 @@ export class LargeFetch {
     private readonly limits: WireLimits,
     /** How errors name it. */
     private readonly name: string,
+    /** See `FrameSink`. */
+    private readonly keepsNothing: boolean,
   ) {}
 
   /** The stream is there. */
@@ -46,6 +48,7 @@ export class LargeFetch {
     const { incompleteFrameTimeoutMs: stallMs } = limits;
     if (stallMs > 0) stream.setTimeout(stallMs, () => this.onStall(stallMs));
     frames.start({
+      keepsNothing: this.keepsNothing,
       onFrame: (payload) => {
         if (this.end()) this.events.onFrame(payload);
         else this.refuseMore(frames);
@@ -56,10 +59,13 @@ export class LargeFetch {
       },
       onEnd: () =>
         this.fail(new MeshError('UNAVAILABLE', `${name}: the stream of a large message had no frame`)),
-      onClose: (error) =>
+      onClose: (error) => {
+        // Nearly always it is over, and then an error is made for nobody.
+        if (this.over) return;
         this.fail(
           error ?? new MeshError('UNAVAILABLE', `${name}: the stream of a large message was cut short`),
-        ),
+        );
+      },
     });
     // Nothing is said on this half.
     frames.end();

@@ -1,4 +1,5 @@
 /** Large packets of one packet channel: each has a stream to itself, so that none delays the small ones. */
+import type { Codec } from '../protocol/codec.js';
 import { exceeds, payloadBytes, type FramePayload } from '../protocol/frame.js';
 import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
@@ -10,6 +11,7 @@ import type { PeerStreams } from './peer-streams.js';
 /** What the messages need of their channel. */
 export interface LargeMessagesHost {
   readonly frames: FrameStream;
+  readonly codec: Codec;
   readonly limits: WireLimits;
   readonly streams: PeerStreams;
   /** One has come or gone. */
@@ -74,8 +76,8 @@ export class LargeMessages {
 
   /** {@link fetch} of what comes without a token. */
   fetchOf(events: LargeFetchEvents): LargeFetch {
-    const { frames, limits } = this.host;
-    const fetch = new LargeFetch(events, limits, frames.name);
+    const { frames, limits, codec } = this.host;
+    const fetch = new LargeFetch(events, limits, frames.name, !codec.keepsPayload);
     this.fetches.add(fetch);
     fetch.onOver = () => {
       this.fetches.delete(fetch);

@@ -1,13 +1,15 @@
-/** One large packet on its way out, on a stream of its own: written in slices, so that what is small passes it by. */
+/** One large packet on its way out, on a stream of its own: written slab by slab, so that what is small passes it by. */
 import { constants, type Http2Session, type Http2Stream, type IncomingHttpHeaders } from 'node:http2';
 import { CHANNEL_PATH } from '../protocol/headers.js';
-import { FRAME_HEADER_BYTES, payloadBytes, type FramePayload } from '../protocol/frame.js';
+import { payloadBytes, type FramePayload } from '../protocol/frame.js';
+import { SLAB_BYTES, takeSlab } from '../protocol/slabs.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import { resetError, statusError } from './node-errors.js';
 import { resetStream } from './reset.js';
 
-/** How much is handed to HTTP/2 at a time, in characters or bytes. */
-const SLICE = 128 * 1024;
+/** How much is handed to HTTP/2 before some of it has left, in slabs. */
+const SLABS_AHEAD = 8;
+const TEXT = new TextEncoder();
 
 /** Exactly one of the two is called, once, and none after `cancel()`. */
 export interface LargeSendEvents {
@@ -25,6 +27,7 @@ export class LargeSend {
   private stream: Http2Stream | undefined;
   private session: Http2Session | undefined;
   private at = 0;
+  private slabsAhead = 0;
   private status = 200;
   private over = false;
   /** Called once when it is over, in whatever way; for who counts. */
@@ -54,9 +57,6 @@ export class LargeSend {
     this.session = stream.session;
     stream.on('error', ignore).once('close', this.onClose).once('response', this.onResponse).resume();
     if (this.stallMs > 0) stream.setTimeout(this.stallMs, this.onStall);
-    const head = Buffer.alloc(FRAME_HEADER_BYTES);
-    head.writeUInt32BE(this.bytes);
-    stream.write(head);
     this.write();
   }
 
@@ -77,23 +77,45 @@ export class LargeSend {
     else if (!stream.closed && !stream.writableFinished) resetStream(stream, constants.NGHTTP2_CANCEL);
   }
 
-  private readonly write = (): void => {
-    const { stream, payload } = this;
+  private write(): void {
+    const { stream } = this;
     if (stream === undefined || this.over || stream.destroyed) return;
-    while (this.at < payload.length) {
-      const end = sliceEnd(payload, this.at);
-      const slice =
-        typeof payload === 'string' ? payload.slice(this.at, end) : payload.subarray(this.at, end);
-      this.at = end;
-      if (!stream.write(slice) && end < payload.length) {
-        stream.once('drain', this.write);
-        return;
-      }
+    stream.cork();
+    while (!this.sent && this.slabsAhead < this.mostAhead) this.writeSlab(stream);
+    if (this.sent) {
+      this.payload = '';
+      stream.end();
+    } else stream.uncork();
+  }
+
+  /** The last slab waits until those before it have left: up to then it is known that the peer has no whole message. */
+  private get mostAhead(): number {
+    return this.payload.length - this.at > SLAB_BYTES ? SLABS_AHEAD : 1;
+  }
+
+  private writeSlab(stream: Http2Stream): void {
+    const { payload } = this;
+    const slab = takeSlab();
+    let used = 0;
+    if (this.at === 0) used = slab.bytes.writeUInt32BE(this.bytes);
+    if (typeof payload === 'string') {
+      const { read, written } = TEXT.encodeInto(payload.slice(this.at), slab.bytes.subarray(used));
+      this.at += read;
+      used += written;
+    } else {
+      const part = payload.subarray(this.at, this.at + SLAB_BYTES - used);
+      slab.bytes.set(part, used);
+      this.at += part.length;
+      used += part.length;
     }
-    this.payload = '';
-    this.sent = true;
-    stream.end();
-  };
+    this.sent = this.at >= payload.length;
+    this.slabsAhead += 1;
+    stream.write(slab.bytes.subarray(0, used), (error) => {
+      slab.free(error);
+      this.slabsAhead -= 1;
+      if (!this.sent) this.write();
+    });
+  }
 
   private readonly onResponse = (headers: IncomingHttpHeaders & { ':status'?: number }): void => {
     this.status = Number(headers[':status']);
@@ -130,15 +152,6 @@ export class LargeSend {
     this.onOver();
     return true;
   }
-}
-
-/** Where the slice that begins at `from` ends; never between the two halves of a character. */
-function sliceEnd(payload: FramePayload, from: number): number {
-  const end = from + SLICE;
-  if (end >= payload.length) return payload.length;
-  if (typeof payload !== 'string') return end;
-  const last = payload.charCodeAt(end - 1);
-  return last >= 0xd800 && last <= 0xdbff ? end - 1 : end;
 }
 
 function ignore(): void {

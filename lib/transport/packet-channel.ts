@@ -110,6 +110,7 @@ export class PacketChannel
   readonly opening: Origin['opening'];
   readonly limits: WireLimits;
   readonly codec: Codec;
+  readonly keepsNothing: boolean;
   private readonly handler: PacketHandler;
   private readonly identity: OutgoingHttpHeaders;
   private readonly connectTimeoutMs: number;
@@ -141,6 +142,7 @@ export class PacketChannel
     this.opening = options.opening;
     this.limits = options.limits;
     this.codec = options.codec ?? JSON_CODEC;
+    this.keepsNothing = !this.codec.keepsPayload;
     this.handler = options.handler;
     this.identity = identity;
     this.connectTimeoutMs = options.connectTimeoutMs;

@@ -28,6 +28,7 @@ export function startRawChannel(
     told = true;
   };
   frames.start({
+    keepsNothing: !codec.keepsPayload,
     onFrame(payload) {
       let value: unknown;
       try {

@@ -42,6 +42,7 @@ export class ServedStream implements ReplyCarrier {
   start(): void {
     const { input, frames } = this;
     frames.start({
+      keepsNothing: !this.codec.keepsPayload,
       onFrame: (payload) => {
         try {
           const value = this.codec.decode(payload);

@@ -78,6 +78,37 @@ describe('Any split of any sequence of frames', () => {
     );
   });
 
+  it('is the same for sinks that keep nothing, and for frames and chunks of any size', () => {
+    const size = fc.nat({ max: 80_000 });
+    fc.assert(
+      fc.property(
+        fc.array(size, { maxLength: 6 }),
+        fc.array(size, { minLength: 1, maxLength: 6 }),
+        (all, cuts) => {
+          const sent = all.map((bytes) => Buffer.alloc(bytes, bytes % 251));
+          for (const keepsNothing of [true, false]) {
+            const came: Buffer[] = [];
+            const decoder = new FrameDecoder(80_000, {
+              keepsNothing,
+              onFrame: (payload) => came.push(keepsNothing ? Buffer.from(payload) : payload),
+              onOversize: () => undefined,
+            });
+            let stream = encodeFrames(sent);
+            for (let i = 0; stream.length > 0; i += 1) {
+              const cut = 1 + (cuts[i % cuts.length] ?? 0);
+              decoder.push(Buffer.from(stream.subarray(0, cut)));
+              stream = stream.subarray(cut);
+            }
+            expect(came.map((payload) => payload.toString('latin1'))).toEqual(
+              sent.map((payload) => payload.toString('latin1')),
+            );
+          }
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
   it('may be one cut at every place, also inside each header', () => {
     const all = [Buffer.from('one'), Buffer.alloc(LIMIT + 1, 'x'), Buffer.alloc(0), Buffer.alloc(LIMIT, 'y')];
     const bytes = encodeFrames(all);
