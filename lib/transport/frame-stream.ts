@@ -14,6 +14,7 @@ import { MeshError } from '../protocol/mesh-error.js';
 import { brokenError, resetError } from './node-errors.js';
 import { ReadTurns } from './read-turns.js';
 import { resetAfterEnd, resetCodeOf, resetStream } from './reset.js';
+import { windowOf } from './session-window.js';
 import { StallWatch } from './stall-watch.js';
 
 /** Who reads a frame stream. */
@@ -93,6 +94,7 @@ export class FrameStream {
     const decoder = new FrameDecoder(this.limits.maxFrameBytes, reader);
     this.decoder = decoder;
     const { stream } = this;
+    const window = windowOf(this.session);
     stream.on('drain', this.onDrain);
     // After the last write there is no 'drain' any more.
     stream.once('finish', this.releaseWaiting);
@@ -102,8 +104,13 @@ export class FrameStream {
       return;
     }
     const read = (bytes: Buffer): void => this.read(decoder, bytes);
-    this.turns = reader.answersFrames === true ? new ReadTurns(read) : undefined;
-    stream.on('data', this.turns === undefined ? read : (chunk: Buffer) => this.turns?.push(chunk));
+    const turns = reader.answersFrames === true ? new ReadTurns(read) : undefined;
+    this.turns = turns;
+    stream.on('data', (chunk: Buffer) => {
+      window?.onData(chunk.length);
+      if (turns === undefined) this.read(decoder, chunk);
+      else turns.push(chunk);
+    });
     stream.once('end', () => {
       // Node also says 'end' for a stream that was reset or lost; 'close' tells of that.
       if (stream.aborted) return;

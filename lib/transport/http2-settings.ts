@@ -1,14 +1,9 @@
 /** HTTP/2 settings for throughput: RFC 9113's defaults (64 KB windows, 16 KB frames) starve a fast link. */
-import type { Http2Session, Settings } from 'node:http2';
+import type { Settings } from 'node:http2';
 import type { WireLimits } from '../protocol/limits.js';
 
 /** How much one stream may send ahead of its reader. */
 export const STREAM_WINDOW_BYTES = 16 * 1024 * 1024;
-/**
- * How much all streams of a session together may send ahead of what the peer takes off its socket. node:http2 does not read
- * while a write is under way; where both sides write more than the sockets hold between them, neither would ever read again.
- */
-export const SESSION_WINDOW_BYTES = 256 * 1024;
 /** The largest HTTP/2 DATA frame that a peer may send. */
 export const MAX_HTTP2_FRAME_BYTES = 1024 * 1024;
 /** Node refuses new streams once a session holds more than this, in megabytes. */
@@ -23,9 +18,4 @@ export function http2Settings(limits: WireLimits): Settings {
     maxHeaderListSize: limits.maxHeaderBytes,
     maxConcurrentStreams: limits.maxChannels,
   };
-}
-
-/** The session window is no SETTING (RFC 9113, section 6.9.2): each side widens its own after connecting. */
-export function widenSessionWindow(session: Http2Session): void {
-  session.setLocalWindowSize(SESSION_WINDOW_BYTES);
 }

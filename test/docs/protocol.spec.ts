@@ -29,11 +29,8 @@ import {
   SCAN_LOCK_KEY,
   SUBSCRIBERS_KEY,
 } from '../../lib/registry/redis/redis-keys.js';
-import {
-  MAX_HTTP2_FRAME_BYTES,
-  SESSION_WINDOW_BYTES,
-  STREAM_WINDOW_BYTES,
-} from '../../lib/transport/http2-settings.js';
+import { MAX_HTTP2_FRAME_BYTES, STREAM_WINDOW_BYTES } from '../../lib/transport/http2-settings.js';
+import { SESSION_WINDOW_BYTES } from '../../lib/transport/session-window.js';
 import { ROOT } from './snippet-project.js';
 import { snippetsOf } from './snippets.js';
 

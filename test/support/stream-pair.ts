@@ -5,7 +5,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { DEFAULT_WIRE_LIMITS, type WireLimits } from '../../lib/protocol/limits.js';
 import type { MeshError } from '../../lib/protocol/mesh-error.js';
 import type { FrameReader } from '../../lib/transport/frame-stream.js';
-import { http2Settings, widenSessionWindow } from '../../lib/transport/http2-settings.js';
+import { http2Settings } from '../../lib/transport/http2-settings.js';
+import { widenSessionWindow } from '../../lib/transport/session-window.js';
 
 export interface StreamPair {
   readonly near: ClientHttp2Stream;

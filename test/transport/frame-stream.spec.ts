@@ -4,11 +4,8 @@ import type { Http2Stream } from 'node:http2';
 import { MeshError } from '../../lib/protocol/mesh-error.js';
 import { encodeFrame } from '../../lib/protocol/frame.js';
 import { CONGESTED_BYTES, FrameStream } from '../../lib/transport/frame-stream.js';
-import {
-  STREAM_WINDOW_BYTES,
-  SESSION_WINDOW_BYTES,
-  MAX_HTTP2_FRAME_BYTES,
-} from '../../lib/transport/http2-settings.js';
+import { STREAM_WINDOW_BYTES, MAX_HTTP2_FRAME_BYTES } from '../../lib/transport/http2-settings.js';
+import { SESSION_WINDOW_BYTES } from '../../lib/transport/session-window.js';
 import { eventually, pause, stillPending, within } from '../support/eventually.js';
 import { failureOf } from '../support/mesh-fixture.js';
 import { frame, prefix } from '../support/raw-peer.js';
