@@ -6,6 +6,7 @@
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { ensureBench } from './lib/ensure-bench.mjs';
 import { ensureNpm } from './lib/ensure-npm.mjs';
 import { ensurePython } from './lib/ensure-python.mjs';
 import { ensureRedis } from './lib/ensure-redis.mjs';
@@ -21,6 +22,9 @@ await runMain(async () => {
   // A selection may well need neither of them; a test that does says itself that it is missing.
   const redis = await orWarn(selected, ensureRedis);
   const python = await orWarn(selected, ensurePython);
+
+  // A selection that has the benchmark in it installs it by itself.
+  if (!selected) await ensureBench();
 
   const reports = join(CACHE, `test-report-${process.pid}`);
   mkdirSync(reports, { recursive: true });

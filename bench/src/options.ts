@@ -11,8 +11,10 @@ export const USAGE = `npm run bench [-- OPTIONS]
   --peer A,B      only these peers
   --rounds N      rounds of each case (default: 5)
   --window MS     the time of one measurement (default: 1000; with --quick 200)
-  --out FILE      where the results go (default: bench/results.json with --write, else nowhere)
-  --write         write bench/results.json, and docs/benchmarks.md with its plots from it
+  --out FILE      write the results there, as JSON
+  --write         put the results into bench/results.json, and draw docs/benchmarks.md and its plots from it;
+                  with --case the other cases stay as they are
+  --report        measure nothing: draw docs/benchmarks.md and its plots from bench/results.json
   --list          show the names of all cases and peers, and stop`;
 
 const LEAST_ROUNDS = 1;
@@ -26,6 +28,7 @@ export interface BenchOptions {
   readonly quick: boolean;
   readonly write: boolean;
   readonly out: string | undefined;
+  readonly report: boolean;
   readonly list: boolean;
 }
 
@@ -41,10 +44,16 @@ export function readOptions(args: readonly string[]): BenchOptions {
       window: { type: 'string' },
       out: { type: 'string' },
       write: { type: 'boolean', default: false },
+      report: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
     },
   });
-  const { quick, write, list, out } = values;
+  const { quick, write, list, out, report } = values;
+  if (write && (quick || values.peer !== undefined)) {
+    throw new Error(
+      '--write keeps whole measurements: it cannot go together with --quick or --peer',
+    );
+  }
   const chosen = values.case === undefined && quick ? cases.filter((each) => each.quick === true) : cases;
   return {
     cases: select('--case', chosen, values.case),
@@ -54,6 +63,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     quick,
     write,
     out,
+    report,
     list,
   };
 }

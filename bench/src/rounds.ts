@@ -45,7 +45,8 @@ export async function runCase(
   }
   const { name, title, group, unit, better = 'more', baseline = BASELINE } = each;
   const results = trials.map(({ peer, ...rest }) => ({ ...rest, peer: peer.name }));
-  return { name, title, group, unit, better, baseline, results };
+  const date = new Date().toISOString().slice(0, 10);
+  return { date, name, title, group, unit, better, baseline, results };
 }
 
 /** The peers of a case. */

@@ -1,6 +1,4 @@
 /** The bench: `node dist/run.js`, with the options of `options.ts`. `npm run bench` prepares all that it needs. */
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { cases } from './cases/index.js';
 import { absence, Lab } from './lab.js';
 import { DISCOVERY_USAGE, runDiscovery } from './discovery/run.js';
@@ -9,9 +7,8 @@ import { peers as allPeers } from './peers/index.js';
 import { machine, versions } from './report/machine.js';
 import type { CaseResult, Results } from './report/results.js';
 import { caseTable } from './report/table.js';
+import { keptResults, mergedResults, RESULTS_FILE, writePage, writeResults } from './report/write.js';
 import { runCase } from './rounds.js';
-
-const RESULTS = join(import.meta.dirname, '..', 'results.json');
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -31,12 +28,23 @@ async function main(args: readonly string[]): Promise<number> {
     return say(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`, 1);
   }
   if (options.list) return say(listing(), 0);
+  if (options.report) {
+    const kept = keptResults();
+    if (kept === undefined) return say('There is no bench/results.json yet: run with --write first.', 1);
+    await writePage(kept);
+    return 0;
+  }
   const results = await measureAll(
     options,
     ['npm run bench', ...(args.length > 0 ? ['--', ...args] : [])].join(' '),
   );
-  const out = options.out ?? (options.write ? RESULTS : undefined);
-  if (out !== undefined) writeFileSync(out, `${JSON.stringify(results, undefined, 2)}\n`);
+  if (options.out !== undefined) writeResults(options.out, results);
+  if (options.write) {
+    const isWhole = options.cases.length === cases.length;
+    const kept = isWhole ? results : mergedResults(keptResults(), results);
+    writeResults(RESULTS_FILE, kept);
+    await writePage(kept);
+  }
   const failed = results.cases
     .flatMap((each) => each.results)
     .filter((result) => result.failed !== undefined);

@@ -17,10 +17,10 @@ export const peers: readonly Peer[] = [
   node('moleculer', 'Moleculer', 'moleculer', { unable: { duplex: 'has no channels' } }),
   node('floor-http2', 'bare http2 stream', 'floor-http2'),
   node('floor-net', 'bare TCP socket', 'floor-net'),
-  withPython('mesh-to-python', 'mesh', { client: nodeSide('mesh'), server: pythonSide('mesh_side.py') }),
-  withPython('grpc-to-python', 'gRPC', { client: nodeSide('nest-grpc'), server: pythonSide('grpc_side.py') }),
-  withPython('python-to-mesh', 'mesh', { client: pythonSide('mesh_side.py'), server: nodeSide('mesh') }),
-  withPython('python-to-grpc', 'gRPC', { client: pythonSide('grpc_side.py'), server: nodeSide('nest-grpc') }),
+  withPython('mesh-to-python', 'mesh, Nest to Python', nodeSide('mesh'), pythonSide('mesh_side.py')),
+  withPython('grpc-to-python', 'gRPC, Nest to Python', nodeSide('nest-grpc'), pythonSide('grpc_side.py')),
+  withPython('python-to-mesh', 'mesh, Python to Nest', pythonSide('mesh_side.py'), nodeSide('mesh')),
+  withPython('python-to-grpc', 'gRPC, Python to Nest', pythonSide('grpc_side.py'), nodeSide('nest-grpc')),
 ];
 
 /** A peer both of whose sides are the module `module` under `peers/`. */
@@ -29,8 +29,8 @@ function node(name: string, label: string, module: string, more: Partial<Peer> =
 }
 
 /** A peer of the cases between two languages. */
-function withPython(name: string, label: string, sides: Pick<Peer, 'client' | 'server'>): Peer {
-  return { name, label, ...sides, general: false, ...(label === 'mesh' ? { needs: ['redis'] } : {}) };
+function withPython(name: string, label: string, client: Side, server: Side): Peer {
+  return { name, label, client, server, general: false, needs: ['redis'] };
 }
 
 function nodeSide(module: string): Side {

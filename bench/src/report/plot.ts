@@ -3,27 +3,33 @@ import { writeFileSync } from 'node:fs';
 import { parse, View } from 'vega';
 import { compile, type TopLevelSpec } from 'vega-lite';
 
-/** Colours that are told apart by most eyes, in the order of the peers. */
-export const PALETTE = [
-  '#0072b2',
-  '#56b4e9',
-  '#e69f00',
-  '#d55e00',
-  '#cc79a7',
-  '#009e73',
-  '#999933',
-  '#882255',
-  '#666666',
-  '#bbbbbb',
-];
+/** Colours that are told apart by most eyes; the floors are grey. */
+const COLORS: { readonly [peer: string]: string } = {
+  mesh: '#0072b2',
+  'mesh, TLS': '#56b4e9',
+  'Nest TCP': '#e69f00',
+  'Nest gRPC': '#d55e00',
+  gRPC: '#d55e00',
+  'Nest NATS': '#cc79a7',
+  'Nest Redis': '#882255',
+  Moleculer: '#009e73',
+  'bare http2 stream': '#888888',
+  'bare TCP socket': '#bbbbbb',
+};
+const FURTHER_COLOR = '#999933';
+
+/** The colour of a peer, by its label: the same in every plot. */
+export function colorOf(label: string): string {
+  return COLORS[label] ?? FURTHER_COLOR;
+}
 
 /** A white ground of its own, so that the words can be read on light pages and on dark ones. */
 const LOOK = {
   background: 'white',
   padding: 16,
   font: 'system-ui, sans-serif',
-  axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: 'normal' },
-  legend: { labelFontSize: 12, titleFontSize: 12 },
+  axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: 'normal', labelLimit: 0 },
+  legend: { labelFontSize: 12, titleFontSize: 12, labelLimit: 0 },
   header: { labelFontSize: 12, titleFontSize: 12 },
   title: { fontSize: 14, anchor: 'start', subtitleFontSize: 12, subtitleColor: '#555555' },
   view: { stroke: null },

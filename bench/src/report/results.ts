@@ -32,6 +32,7 @@ export interface PeerResult {
 
 /** One case, with what each peer gave. */
 export interface CaseResult {
+  readonly date: string;
   readonly name: string;
   readonly title: string;
   readonly group: Group;

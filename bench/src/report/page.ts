@@ -1,0 +1,54 @@
+/** The parts of `docs/benchmarks.md` that come from the results. */
+import { markdownTable } from './markdown.js';
+import { COLUMNS, rowsOf } from './table.js';
+import { targets } from './targets.js';
+import type { CaseResult, Results } from './results.js';
+
+/** Each part by the name of its markers: `run`, `targets`, and one for each group of cases. */
+export function pageParts(results: Results): Map<string, string> {
+  const parts = new Map([
+    ['run', runPart(results)],
+    ['targets', targetsPart(results)],
+  ]);
+  const labels = new Map(results.peers.map(({ name, label }) => [name, label]));
+  for (const each of results.cases) {
+    const before = parts.get(each.group);
+    const part = casePart(each, labels, results.date);
+    parts.set(each.group, before === undefined ? part : `${before}\n\n${part}`);
+  }
+  return parts;
+}
+
+function runPart({ machine, versions, command, date, rounds, windowMs, peers }: Results): string {
+  const { cpu, cores, memoryGb, system } = machine;
+  const rows = [
+    ['machine', `${cpu}, ${cores} cores, ${memoryGb} GB, ${system}`],
+    ['command', `\`${command}\`, ${rounds} rounds of ${windowMs} ms for each peer and case`],
+    ['date', date],
+    ...Object.entries(versions),
+    ...peers.flatMap(({ label, absent }) => (absent === undefined ? [] : [[label, `absent: ${absent}`]])),
+  ];
+  return markdownTable([['what', 'which'], ...rows], [0, 1]);
+}
+
+function targetsPart(results: Results): string {
+  const rows = targets.map(({ work, wanted, judge }) => {
+    const judgement = judge(results);
+    const verdict = judgement?.met === true ? 'met' : '**not met**';
+    return [work, wanted, judgement?.measured ?? 'not measured', judgement === undefined ? '' : verdict];
+  });
+  return markdownTable([['work', 'at least', 'measured: median (min … max)', ''], ...rows], [0, 1, 2, 3]);
+}
+
+function casePart(result: CaseResult, labels: ReadonlyMap<string, string>, date: string): string {
+  const { title, unit, baseline } = result;
+  const rows = rowsOf(result, labels);
+  // Columns that stay empty in every row say nothing.
+  const kept = COLUMNS.map((_, column) => column).filter((column) => rows.some((row) => row[column] !== ''));
+  const only = (row: readonly string[]): string[] => kept.map((column) => row[column] ?? '');
+  const texts = kept.flatMap((column, place) =>
+    column === 0 || column === COLUMNS.length - 1 ? [place] : [],
+  );
+  const caption = `In ${unit}; the ratio is to ${labels.get(baseline) ?? baseline}, processor time in µs for each.${result.date === date ? '' : ` Measured on ${result.date}.`}`;
+  return `### ${title}\n\n${caption}\n\n${markdownTable([only(COLUMNS), ...rows.map(only)], texts)}`;
+}
