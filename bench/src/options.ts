@@ -50,9 +50,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
   });
   const { quick, write, list, out, report } = values;
   if (write && (quick || values.peer !== undefined)) {
-    throw new Error(
-      '--write keeps whole measurements: it cannot go together with --quick or --peer',
-    );
+    throw new Error('--write keeps whole measurements: it cannot go together with --quick or --peer');
   }
   const chosen = values.case === undefined && quick ? cases.filter((each) => each.quick === true) : cases;
   return {

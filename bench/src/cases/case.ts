@@ -42,8 +42,20 @@ export interface Measurement {
   readonly more?: { readonly [name: string]: number };
 }
 
-/** Cases that stand in one table and one plot. */
-export type Group = 'calls' | 'sizes' | 'streams' | 'interop' | 'latency' | 'memory' | 'cold-start' | 'nodes';
+/** Cases that stand in one table of the page and, mostly, in one plot. */
+export const GROUPS = [
+  'calls',
+  'sizes',
+  'streams',
+  'interop',
+  'latency',
+  'memory',
+  'cold-start',
+  'nodes',
+] as const;
+
+/** One of {@link GROUPS}. */
+export type Group = (typeof GROUPS)[number];
 
 /** A case. Its file is loaded by the bench and by every program, so it must import nothing heavy. */
 export interface Case {

@@ -1,6 +1,6 @@
 /** The plot of latencies under a fixed load: percentiles of each peer, at its own half and at the common rate. */
 import type { TopLevelSpec } from 'vega-lite';
-import { PALETTE, writePlot } from './plot.js';
+import { colorOf, writePlot } from './plot.js';
 import { latencyOf, type Results } from './results.js';
 
 const LOADS: readonly { readonly name: string; readonly title: string }[] = [
@@ -65,10 +65,7 @@ function spec(points: readonly Point[], order: readonly string[]): TopLevelSpec 
           field: 'peer',
           type: 'nominal',
           sort: peers,
-          scale: {
-            domain: peers,
-            range: peers.map((_, place) => PALETTE[place % PALETTE.length] ?? '#000000'),
-          },
+          scale: { domain: peers, range: peers.map(colorOf) },
           title: null,
           legend: { orient: 'bottom', columns: 5 },
         },

@@ -1,5 +1,7 @@
 /** The parts of `docs/benchmarks.md` that come from the results. */
+import { GROUPS, type Group } from '../cases/case.js';
 import { markdownTable } from './markdown.js';
+import { PLOTS } from './plot-list.js';
 import { COLUMNS, rowsOf } from './table.js';
 import { targets } from './targets.js';
 import type { CaseResult, Results } from './results.js';
@@ -11,12 +13,20 @@ export function pageParts(results: Results): Map<string, string> {
     ['targets', targetsPart(results)],
   ]);
   const labels = new Map(results.peers.map(({ name, label }) => [name, label]));
-  for (const each of results.cases) {
-    const before = parts.get(each.group);
-    const part = casePart(each, labels, results.date);
-    parts.set(each.group, before === undefined ? part : `${before}\n\n${part}`);
+  for (const group of GROUPS) {
+    const tables = results.cases
+      .filter((each) => each.group === group)
+      .map((each) => casePart(each, labels, results.date));
+    const all = [...imagesOf(group, results), ...tables];
+    parts.set(group, tables.length === 0 ? 'Not measured yet.' : all.join('\n\n'));
   }
   return parts;
+}
+
+function imagesOf(group: Group, { cases }: Results): string[] {
+  return PLOTS.filter(
+    (plot) => plot.group === group && cases.some(({ name }) => plot.cases.includes(name)),
+  ).map(({ file, title, shows }) => `![${title}: ${shows}](benchmarks/${file})`);
 }
 
 function runPart({ machine, versions, command, date, rounds, windowMs, peers }: Results): string {
@@ -37,7 +47,7 @@ function targetsPart(results: Results): string {
     const verdict = judgement?.met === true ? 'met' : '**not met**';
     return [work, wanted, judgement?.measured ?? 'not measured', judgement === undefined ? '' : verdict];
   });
-  return markdownTable([['work', 'at least', 'measured: median (min … max)', ''], ...rows], [0, 1, 2, 3]);
+  return markdownTable([['work', 'wanted', 'measured: median (min … max)', ''], ...rows], [0, 1, 2, 3]);
 }
 
 function casePart(result: CaseResult, labels: ReadonlyMap<string, string>, date: string): string {

@@ -1,6 +1,8 @@
 /** The plots of `docs/benchmarks/`. */
 import { join } from 'node:path';
 import type { TopLevelSpec } from 'vega-lite';
+import { writeLatencyPlot } from './latency-plot.js';
+import { PLOTS, type Plot } from './plot-list.js';
 import { colorOf, writePlot } from './plot.js';
 import { ratioOf, resultOf, type Results } from './results.js';
 import { caseOf } from './targets.js';
@@ -15,38 +17,19 @@ interface Bar {
 
 /** Draws all plots into a folder. Plots without measured cases are left out. */
 export async function writePlots(results: Results, folder: string): Promise<void> {
-  const calls = ['calls-100b-1', 'calls-100b-16', 'calls-100b-128', 'calls-100b-1024'];
-  const sizes = ['calls-100b-128', 'calls-10kb-32', 'calls-1mb-8'];
-  const draw = (file: string, title: string, names: readonly string[], base: string): Promise<void> =>
-    drawBars(results, join(folder, file), title, names, base);
-  await draw('calls.svg', 'Calls of 100 B, by how many are in flight', calls, 'nest-tcp');
-  await draw('sizes.svg', 'Calls, by size', sizes, 'nest-tcp');
-  await draw('streams.svg', 'Events and response streams', ['events-100b', 'stream-64b'], 'nest-tcp');
-  await draw(
-    'channels.svg',
-    'Request streams and raw channels',
-    ['upload-64b', 'channel-64b'],
-    'floor-http2',
-  );
-  await draw('interop.svg', 'Nest to Python and back', ['nest-to-python', 'python-to-nest'], 'python');
+  for (const plot of PLOTS) {
+    const file = join(folder, plot.file);
+    if (plot.group === 'latency') await writeLatencyPlot(results, file);
+    else await drawBars(results, file, plot);
+  }
 }
 
-async function drawBars(
-  results: Results,
-  file: string,
-  title: string,
-  names: readonly string[],
-  base: string,
-): Promise<void> {
+async function drawBars(results: Results, file: string, { title, shows, cases, base }: Plot): Promise<void> {
   const labels = new Map(results.peers.map(({ name, label }) => [name, label]));
-  const bars = names.flatMap((name) => barsOf(results, name, base === 'python' ? undefined : base, labels));
+  const bars = cases.flatMap((name) => barsOf(results, name, base, labels));
   if (bars.length === 0) return;
   const order = [...new Set([...labels.values(), ...bars.map(({ peer }) => peer)])];
-  const baseLabel = base === 'python' ? 'gRPC' : (labels.get(base) ?? base);
-  await writePlot(
-    file,
-    barSpec(title, `ratio to ${baseLabel}: median of the rounds, with least and most`, bars, order),
-  );
+  await writePlot(file, barSpec(title, `${shows}: median of the rounds, with least and most`, bars, order));
 }
 
 function barsOf(

@@ -1,6 +1,6 @@
 /** The targets of the benchmark: what the mesh must reach at least, beside what was measured. */
 import { spreadOf, type Spread } from '../statistics.js';
-import { latencyOf, ratioOf, resultOf, type CaseResult, type Results } from './results.js';
+import { latencyOf, ratioOf, resultOf, valueOf, type CaseResult, type Results } from './results.js';
 
 /** One line of the table of targets. */
 export interface Target {
@@ -35,6 +35,11 @@ export const targets: readonly Target[] = [
   atLeast('', 8, 'Nest gRPC', 'stream-64b', 'mesh', 'nest-grpc'),
   atLeast('events, 100 B', 2.5, 'Nest TCP', 'events-100b', 'mesh', 'nest-tcp'),
   atLeast('raw channel, both ways', 0.8, 'the bare http2 stream', 'channel-64b', 'mesh', 'floor-http2'),
+  {
+    work: 'calls, 100 B, at half of the maximum of Nest TCP',
+    wanted: 'p99 no worse than Nest TCP',
+    judge: (results) => judgeLatency(results, 'latency-same-rate', 'p99'),
+  },
   atLeast('TLS, 128 in flight', 0.8, 'cleartext', 'calls-100b-128', 'mesh-tls', 'mesh'),
   atLeast(
     'Nest to Python, 128 in flight',
@@ -52,6 +57,8 @@ export const targets: readonly Target[] = [
     'python-to-mesh',
     'python-to-grpc',
   ),
+  atMost('idle connected peer, server', 100, 'memory-idle-server'),
+  atMost('idle connected peer, client', 100, 'memory-idle-client'),
 ];
 
 /** A target for the ratio of two peers in one case. An empty `work` means: that of the line above. */
@@ -71,6 +78,21 @@ export function atLeast(
       const result = found && resultOf(found, peer);
       const ratio = result && ratioOf(result, resultOf(found, base));
       return ratio && { measured: spreadText(ratio), met: ratio.median >= least };
+    },
+  };
+}
+
+/** A target for what the mesh needs at most, in the unit of the case. */
+export function atMost(work: string, most: number, caseName: string): Target {
+  return {
+    work,
+    wanted: `at most ${most} KB`,
+    judge: (results) => {
+      const found = caseOf(results, caseName);
+      const result = found && resultOf(found, 'mesh');
+      if (found === undefined || result === undefined || result.rounds.length === 0) return undefined;
+      const value = valueOf(result);
+      return { measured: `${spreadText(value)} ${found.unit}`, met: value.median <= most };
     },
   };
 }
