@@ -59,8 +59,19 @@ interface NodeTimer {
   readonly _idleTimeout: number;
 }
 
-/** The file of `lib/` that has made a timer; the registry has a life of its own beside the calls. */
-const MAKER = /\/lib\/(?!registry\/)([\w./-]+)\.[jt]s/;
+/** The file of `lib/` that has made a timer, whoever has called it. */
+const MAKER = /\/lib\/([\w./-]+)\.[jt]s/;
+
+/** The registry has a life of its own beside the calls, with timers that come and go. */
+const REGISTRY = /^registry\//;
+
+/** Node's own clock for the `date` of answers: one for the whole process, set by whoever answers first in a second. */
+const DATE_CLOCK = /\bnode:internal\/http:/;
+
+function makerIn(stack: string): string | undefined {
+  const maker = MAKER.exec(stack)?.[1];
+  return maker === undefined || REGISTRY.test(maker) || DATE_CLOCK.test(stack) ? undefined : maker;
+}
 
 /** Watches every timer that `lib/` makes for calls and connections from now on, also those that do not hold the process. */
 export class TimerWatch {
@@ -68,7 +79,7 @@ export class TimerWatch {
   private readonly hook = createHook({
     init: (_id, type, _trigger, resource) => {
       if (type !== 'Timeout') return;
-      const maker = MAKER.exec(new Error('who makes it').stack ?? '')?.[1];
+      const maker = makerIn(new Error('who makes it').stack ?? '');
       if (maker !== undefined) this.made.set(resource as NodeTimer, maker);
     },
   }).enable();
