@@ -8,6 +8,7 @@ import {
   MeshChannel,
   MeshClientProxy,
   MeshContext,
+  MeshError,
   MeshModule,
   MeshServer,
 } from '../../lib/index.js';
@@ -83,6 +84,20 @@ class NestController {
   }
 }
 
+/** What a raw channel `fails` brings, and the error that it ends by. */
+async function endOf(client: MeshClientProxy, how: unknown) {
+  const channel = await client.channel('fails');
+  await channel.send(how);
+  const values: unknown[] = [];
+  try {
+    for await (const value of channel) values.push(value);
+  } catch (error) {
+    if (!MeshError.is(error)) throw error;
+    return { values, code: error.code, message: error.rawMessage };
+  }
+  return { values };
+}
+
 async function* valuesOf(values: number[]) {
   yield* values;
 }
@@ -153,6 +168,19 @@ describe('reverse calls between Nest and Python', () => {
     expect(JSON.stringify(masked)).not.toContain('secret');
   });
 
+  it('tells Nest by what error the handler of a raw channel of Python has ended', async () => {
+    await expect(endOf(client, { kind: 'mesh' })).resolves.toEqual({
+      values: ['before'],
+      code: 'FAILED_PRECONDITION',
+      message: 'a MeshError',
+    });
+    await expect(endOf(client, { kind: 'value' })).resolves.toEqual({
+      values: ['before'],
+      code: 'UNKNOWN',
+      message: 'Internal server error',
+    });
+  });
+
   it('lets Python reach a Nest worker without a port by its name', async () => {
     await expect(
       client.call('call-back', { service: 'nest-worker', pattern: 'double', data: 4 }),
@@ -191,6 +219,11 @@ describe('reverse calls between Nest and Python', () => {
         sums: [1, 3, 6],
         echoed: [1, 2, 3],
         refused: 'NOT_FOUND',
+      });
+      await expect(endOf(toWorker, { kind: 'rpc' })).resolves.toEqual({
+        values: ['before'],
+        code: 'UNKNOWN',
+        message: 'an RpcError',
       });
       await toWorker.call('call-back', { service: 'gateway', pattern: 'leave-early', data: {} });
       await until(async () => (await toWorker.call('cancelled', {})) === 1);

@@ -87,7 +87,7 @@ class ServedStream(Reader, Caller):
 
     def reply(self, call: InboundCall, answer: Dict[str, Any]) -> None:
         if "err" in answer:
-            self._stream.end(abandon=True, trailers=_error_trailers(answer))
+            self._stream.end(abandon=True, trailers=error_trailers(answer))
             return
         if "response" in answer:
             self._stream.send(answer["response"], "the handler's result")
@@ -164,7 +164,7 @@ def call_metadata(headers: Dict[str, str]) -> Dict[str, str]:
     return {**metadata_of(headers), **string_metadata(more)}
 
 
-def _error_trailers(answer: Dict[str, Any]) -> List[Tuple[str, str]]:
+def error_trailers(answer: Dict[str, Any]) -> List[Tuple[str, str]]:
     """The trailers for what a response packet would carry."""
     err, error_id = answer["err"], answer.get("errorId")
     known = MeshError.from_wire(err)

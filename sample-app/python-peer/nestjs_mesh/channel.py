@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterable, Optional, Tuple
 
 from h2.errors import ErrorCodes
 
@@ -70,17 +70,31 @@ class Channel(Inbox, Reader):
 
     async def close(self, timeout: Optional[float] = 30.0) -> None:
         """Ends both directions: what was sent is delivered, for `timeout` seconds at most; what arrives is dropped."""
-        if self._closed_here:
-            return
-        self._closed_here = True
-        self.finish()
-        self.clear()
-        self._stream.end(abandon=True)
+        if not self._closed_here:
+            self._closed_here = True
+            self.finish()
+            self.clear()
+            self._stream.end(abandon=True)
         try:
             await asyncio.wait_for(self._stream.drain(below=0), timeout)
         except asyncio.TimeoutError:
             log.warning("channel %r with %s was closed with messages unsent", self.name, self.peer.service)
             self._stream.reset(ErrorCodes.CANCEL)
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing can be sent or told any more."""
+        return self._closed_here or self._stream.closed
+
+    def fail(self, error: MeshError, trailers: Iterable[Tuple[str, str]]) -> None:
+        """Ends both directions because the handler has failed: what was sent is delivered, and `trailers` after it."""
+        if not (self.peer.extended and self._stream.writable):
+            self.abort(error)  # part 1 knows no trailers; after its own end, nothing but a reset can say so
+            return
+        self._closed_here = True
+        self.finish(error)
+        self.clear()
+        self._stream.end(abandon=True, trailers=trailers)
 
     def abort(self, error: MeshError) -> None:
         """Ends both directions at once because of a fault."""

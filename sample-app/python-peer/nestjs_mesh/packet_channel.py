@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Iterable, Optional, Tuple
 
 from h2.errors import ErrorCodes
 
@@ -160,6 +160,15 @@ class PacketChannel(Reader):
             await self._raw.close(timeout=None)
         else:
             self._end_when_idle()
+
+    def raw_failed(self, error: MeshError, trailers: Iterable[Tuple[str, str]]) -> None:
+        """The default raw handler has failed: the calls on the stream go on, unless part 1 has made the two one."""
+        if self._raw is None:
+            return
+        if self.peer.extended:
+            self._raw.on_closed(error)
+        else:
+            self._raw.abort(error)
 
     def warn(self, about: str, message: str) -> None:
         """One warning for each kind of fault of the peer."""

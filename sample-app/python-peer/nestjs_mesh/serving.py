@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, List, Optional, Tuple
 from urllib.parse import unquote
 
 from .call_stream import ServedStream
 from .channel import Channel, PeerInfo
+from .channel_failure import failure_of
 from .codec import agreed_codec
-from .errors import ERROR_CODES, MeshError, error_of, unavailable
+from .errors import ERROR_CODES, MeshError, RpcError, error_of, unavailable
 from .handlers import ChannelHandler
 from .headers import DEFAULT_CHANNEL, metadata_of
 from .http2 import MAX_STREAMS
@@ -176,7 +177,7 @@ class Serving:
 
     def _start_channel(self, handler: ChannelHandler, name: str, stream: Stream, peer: PeerInfo) -> None:
         stream.reader = channel = self._raw_channel(stream, peer, name)
-        self._run(handler, channel, lambda: channel.close(timeout=None))
+        self._run(handler, channel, channel.fail, lambda: channel.close(timeout=None))
 
     def _start_packets(self, stream: Stream, peer: PeerInfo) -> None:
         stream.reader = packets = self._session.packet_channel(stream, peer)
@@ -191,23 +192,36 @@ class Serving:
         if handler is None:
             return None
         channel = self._raw_channel(packets.stream, packets.peer, DEFAULT_CHANNEL)
-        self._run(handler, channel, packets.raw_done)
+        self._run(handler, channel, packets.raw_failed, packets.raw_done)
         return channel
 
     def _raw_channel(self, stream: Stream, peer: PeerInfo, name: str) -> Channel:
         session_id = stream.headers.get("x-session-id")
         return Channel(stream, peer, name, metadata_of(stream.headers), session_id, self._session.target)
 
-    def _run(self, handler: ChannelHandler, channel: Channel, done: Callable[[], Awaitable[None]]) -> None:
+    def _run(
+        self,
+        handler: ChannelHandler,
+        channel: Channel,
+        fail: Callable[[MeshError, List[Tuple[str, str]]], None],
+        done: Callable[[], Awaitable[None]],
+    ) -> None:
         async def run() -> None:
             try:
                 await handler(channel)
-            except MeshError as error:
-                log.warning("channel %r with %s ended: %s", channel.name, channel.peer.service, error)
+            except asyncio.CancelledError:
+                if self._core.closed:
+                    raise
+                # By itself: the caller must not wait for ever.
+                end_by(RpcError(MeshError("CANCELLED", "the handler was cancelled")))
             except Exception as error:
-                log.error("the handler of channel %r failed", channel.name, exc_info=error)
-                channel.abort(MeshError("INTERNAL", "the channel's handler failed"))
+                end_by(error)
             await done()
+
+        def end_by(error: Exception) -> None:
+            told = failure_of(channel, error)
+            if told is not None:
+                fail(*told)
 
         task = asyncio.get_event_loop().create_task(run())
         self._core.tasks.add(task)

@@ -256,6 +256,12 @@ def add_handlers(peer: Peer) -> None:
         async for pair in channel:
             await channel.send(await channel.client.call("sum", pair))
 
+    @peer.channel("fails")
+    async def failing_channel(channel: Channel) -> None:
+        async for data in channel:
+            await channel.send("before")
+            await fail(data)
+
     peer.channel("echo")(echo_channel)
     peer.channel()(echo_channel)
 

@@ -117,25 +117,6 @@ def test_an_unknown_channel_is_refused_with_a_clear_error(files: str) -> None:
     run(test())
 
 
-def test_a_handler_that_fails_ends_the_channel_with_an_error(files: str) -> None:
-    async def test() -> None:
-        a = Peer("a", files)
-
-        @a.channel("broken")
-        async def broken(channel: Channel) -> None:
-            raise ValueError("broken on purpose")
-
-        async with a, Peer("b", files) as b:
-            channel = await b.open_channel("a", "broken")
-            with pytest.raises(MeshError, match="UNAVAILABLE"):
-                async for _ in channel:
-                    pass
-            with pytest.raises(MeshError):
-                await channel.send("too late")
-
-    run(test())
-
-
 def test_a_peer_of_part_1_gets_the_default_channel_at_once_and_nothing_of_part_2(files: str) -> None:
     async def test() -> None:
         a = Peer("a", files)
