@@ -18,6 +18,18 @@ const COLORS: { readonly [peer: string]: string } = {
 };
 const FURTHER_COLOR = '#999933';
 
+/** Colours for lines that are no peers. */
+export const PALETTE = [
+  '#0072b2',
+  '#d55e00',
+  '#009e73',
+  '#cc79a7',
+  '#e69f00',
+  '#56b4e9',
+  '#882255',
+  '#999933',
+];
+
 /** The colour of a peer, by its label: the same in every plot. */
 export function colorOf(label: string): string {
   return COLORS[label] ?? FURTHER_COLOR;
