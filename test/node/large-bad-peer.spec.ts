@@ -19,19 +19,33 @@ import {
 
 afterEach(() => mesh.close());
 
-const OPTIONS: Partial<MeshOptions> = {
+/** Nothing that these tests do takes so long, on however busy a machine. */
+const LONG_MS = 20_000;
+/** For those that wait until a limit has passed; only what stands still may be subject to it. */
+const SHORT_MS = 300;
+
+const OPTIONS = {
   largeMessageBytes: 1_000,
-  connectTimeoutMs: 150,
-  limits: { maxFrameBytes: MAX_FRAME_BYTES, maxChannels: MAX_CHANNELS, incompleteFrameTimeoutMs: 150 },
-};
+  connectTimeoutMs: LONG_MS,
+  limits: { maxFrameBytes: MAX_FRAME_BYTES, maxChannels: MAX_CHANNELS, incompleteFrameTimeoutMs: LONG_MS },
+} satisfies Partial<MeshOptions>;
+/** For streams that stand still. */
+const STALLING = { ...OPTIONS, limits: { ...OPTIONS.limits, incompleteFrameTimeoutMs: SHORT_MS } };
+/** For streams that are never opened. */
+const UNOPENED = { ...OPTIONS, connectTimeoutMs: SHORT_MS };
 
 /** What a peer does on a stream from which the node reads one packet. */
-type Fault = readonly [name: string, write: (stream: RawStream) => void, code: string];
+type Fault = readonly [
+  name: string,
+  write: (stream: RawStream) => void,
+  code: string,
+  options?: Partial<MeshOptions>,
+];
 
 const FAULTS: readonly Fault[] = [
-  ['nothing at all', () => undefined, 'UNAVAILABLE'],
+  ['nothing at all', () => undefined, 'UNAVAILABLE', STALLING],
   ['no frame', ({ stream }) => void stream.end(), 'UNAVAILABLE'],
-  ['half a frame, and stands still', (stream) => stream.write(prefix(50)), 'UNAVAILABLE'],
+  ['half a frame, and stands still', (stream) => stream.write(prefix(50)), 'UNAVAILABLE', STALLING],
   ['half a frame, and ends', ({ stream }) => void stream.end(prefix(50)), 'DATA_LOSS'],
   ['a frame of no bytes', ({ stream }) => void stream.end(prefix(0)), 'INVALID_ARGUMENT'],
   ['what is not JSON', ({ stream }) => void stream.end(frame(Buffer.from('{"id":'))), 'INVALID_ARGUMENT'],
@@ -70,21 +84,27 @@ async function begin({ node, channel, peer }: BadPeer): Promise<{ id: number; an
 }
 
 describe.each(SIDES)('On the stream of a packet, a peer that %s', (side, start) => {
-  it.each(FAULTS)('and sends %s as an answer fails that call alone', async (_, write, code) => {
-    const bad = await start(OPTIONS);
-    const { id, answer } = await begin(bad);
-    const stream = await bad.answerOn(id);
-    write(stream);
-    expect(await failureOf(answer)).toMatchObject({ code, delivery: 'unknown' });
-    await bad.peer.next((packet) => packet['id'] === id && packet['cancel'] === true);
-    await expectUnharmed(bad);
-  });
+  it.each(FAULTS)(
+    'and sends %s as an answer fails that call alone',
+    async (_, write, code, options = OPTIONS) => {
+      const bad = await start(options);
+      const { id, answer } = await begin(bad);
+      const stream = await bad.answerOn(id);
+      write(stream);
+      expect(await failureOf(answer)).toMatchObject({ code, delivery: 'unknown' });
+      await bad.peer.next((packet) => packet['id'] === id && packet['cancel'] === true);
+      await expectUnharmed(bad);
+    },
+  );
 
-  it.each(FAULTS)('and sends %s as a request is warned of once at most', async (_, write) => {
-    const bad = await start(OPTIONS);
-    for (let times = 0; times < 3; times += 1) write(await bad.requestOn());
-    await expectUnharmed(bad);
-  });
+  it.each(FAULTS)(
+    'and sends %s as a request is warned of once at most',
+    async (_, write, _code, options = OPTIONS) => {
+      const bad = await start(options);
+      for (let times = 0; times < 3; times += 1) write(await bad.requestOn());
+      await expectUnharmed(bad);
+    },
+  );
 
   it('and sends two frames as an answer is answered by the first', async () => {
     const bad = await start(OPTIONS);
@@ -109,7 +129,7 @@ describe.each(SIDES)('On the stream of a packet, a peer that %s', (side, start) 
   });
 
   it('and does not end the stream of a request has it answered, and the stream reset at last', async () => {
-    const bad = await start(OPTIONS);
+    const bad = await start(STALLING);
     const stream = await bad.requestOn();
     stream.send({ id: 'open', pattern: 'double', data: 1 });
     expect(await bad.peer.answer('open')).toMatchObject({ response: 2 });
@@ -128,7 +148,8 @@ describe.each(SIDES)('On the stream of a packet, a peer that %s', (side, start) 
   });
 
   it('and speaks of a stream that it never opens fails that call', async () => {
-    const bad = await start(OPTIONS);
+    // Who has dialled opens the stream itself: it is one on which nothing comes.
+    const bad = await start(side === 'dialled' ? UNOPENED : STALLING);
     const { id, answer } = await begin(bad);
     bad.peer.send({ id, open: randomUUID() });
     expect(await failureOf(answer)).toMatchObject({ code: 'UNAVAILABLE', delivery: 'unknown' });
@@ -191,16 +212,20 @@ describe.each(SIDES)('On the stream of a packet, a peer that %s', (side, start) 
   });
 
   /** What a peer does with a stream on which the node writes one packet. */
-  const REFUSALS: readonly (readonly [string, ((stream: RawStream) => void) | undefined])[] = [
-    ...(side === 'dialled' ? [['never opens', undefined] as const] : []),
-    ['does not read', () => undefined],
-    ['resets', ({ stream }) => stream.close(constants.NGHTTP2_REFUSED_STREAM)],
+  const REFUSALS: readonly (readonly [
+    name: string,
+    options: Partial<MeshOptions>,
+    refuse: ((stream: RawStream) => void) | undefined,
+  ])[] = [
+    ...(side === 'dialled' ? [['never opens', UNOPENED, undefined] as const] : []),
+    ['does not read', STALLING, () => undefined],
+    ['resets', OPTIONS, ({ stream }) => stream.close(constants.NGHTTP2_REFUSED_STREAM)],
   ];
 
   it.each(REFUSALS)(
     'and %s the stream of a request of the node fails that call, unsent',
-    async (_, refuse) => {
-      const bad = await start(OPTIONS);
+    async (_, options, refuse) => {
+      const bad = await start(options);
       const answer = failureOf(callOf(bad.node, { channel: bad.channel }, 'large', LARGE));
       if (refuse !== undefined) refuse(await bad.streamOf());
       expect(await answer).toMatchObject({ code: 'UNAVAILABLE', delivery: 'not-sent' });
@@ -210,8 +235,8 @@ describe.each(SIDES)('On the stream of a packet, a peer that %s', (side, start) 
 
   it.each(REFUSALS)(
     'and %s the stream of an answer of the node is told that it cannot come',
-    async (_, refuse) => {
-      const bad = await start(OPTIONS);
+    async (_, options, refuse) => {
+      const bad = await start(options);
       bad.peer.send({ id: 'big', pattern: 'big' });
       if (refuse !== undefined) refuse(await bad.streamOf('big'));
       expect(await bad.peer.answer('big')).toMatchObject({
@@ -225,7 +250,7 @@ describe.each(SIDES)('On the stream of a packet, a peer that %s', (side, start) 
 
 describe('A peer that dialled', () => {
   it('and opens streams with tokens that nobody knows is refused, or reset', async () => {
-    const { node, peer, channel } = await dialling(OPTIONS);
+    const { node, peer, channel } = await dialling(UNOPENED);
     const client = mesh.keep(await RawClient.dial(node.record.port));
     const id = randomUUID();
     expect((await client.refused({ ...meshHeaders(id), 'x-mesh-packet': 'request' })).status).toBe(400);
@@ -263,7 +288,7 @@ describe('A peer that dialled', () => {
 
 describe('A peer that was dialled', () => {
   it('and wishes for thousands of streams has no more than the limit of them at a time', async () => {
-    const bad = await dialled(OPTIONS);
+    const bad = await dialled(STALLING);
     let most = 0;
     for (let at = 0; at < 30; at += 1) {
       const wish = (): unknown => ({ open: randomUUID(), headers: { 'x-mesh-packet': 'request' } });
