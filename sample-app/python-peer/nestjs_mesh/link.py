@@ -72,7 +72,8 @@ class OneNode(NamedTuple):
         return [self]
 
     def ready(self) -> Optional[PacketChannel]:
-        return self.link.usable_packets
+        packets = self.link.usable_packets
+        return None if packets is None else packets.chosen()
 
     async def find(self, deadline: Optional[float], reach: Reach[T]) -> T:
         try:

@@ -55,6 +55,11 @@ class PacketChannel(Reader):
         """True while calls of either side are open."""
         return bool(self.calls or self._inbound or self.side)
 
+    def chosen(self) -> PacketChannel:
+        """This one, for something to send; notes that its session is in use."""
+        self._session.used_at = self.stream.connection.loop.time()
+        return self
+
     # --- leaving ---
 
     def drain(self) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import errno
 import ipaddress
 import logging
+import math
 import socket
 import time
 import uuid
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .client import Client
 from .codec import check_codec
@@ -18,10 +19,12 @@ from .core import Core
 from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
 from .handlers import Handlers
+from .idle_sessions import IDLE_SESSION
 from .packet_channel import PacketChannel
 from .registry import RESERVED, Announcement, NodeRecord, check_service, open_registry
 from .router import Router
 from .session import Session
+from .subset import SUBSET_SIZE, check_subset_size
 from .tls import Tls
 from .unary import UnaryRequests, check_http
 
@@ -49,6 +52,8 @@ class Peer(Handlers, Client):
     codec -- `msgpack`, where that package is there, for the channels that this node opens to nodes which take it
     max_frame_bytes -- the largest message sent or received
     large_message_bytes -- larger ones travel on a stream of their own, so that small ones never wait; 0 is never
+    subset_size -- how many nodes of a service calls are spread over, each client having others; 0 is all
+    idle_session -- seconds without use after which a connection with a node outside of the subset ends; 0 is never
     drain_timeout -- seconds that `close()` gives open calls to finish
     """
 
@@ -68,6 +73,8 @@ class Peer(Handlers, Client):
         codec: str = "json",
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
         large_message_bytes: int = 262_144,
+        subset_size: Union[int, float] = SUBSET_SIZE,
+        idle_session: float = IDLE_SESSION,
         drain_timeout: float = 5.0,
     ) -> None:
         Handlers.__init__(self)
@@ -86,6 +93,8 @@ class Peer(Handlers, Client):
             raise ValueError(f"metadata must not have {RESERVED!r}: it is reserved for what the mesh announces")
         if large_message_bytes < 0:
             raise ValueError(f"large_message_bytes must be 0 (never) or more; got {large_message_bytes}")
+        if not 0 <= idle_session < math.inf:
+            raise ValueError(f"idle_session must be seconds, or 0 for never; got {idle_session!r}")
         self.service = check_service(service)
         self.node_id = str(uuid.uuid4())
         #: The port that is listened on, once started.
@@ -99,7 +108,9 @@ class Peer(Handlers, Client):
         self._drain_timeout = drain_timeout
         self._registry = open_registry(registry)
         self._core = Core(self.service, self.node_id, self, max_frame_bytes, large_message_bytes, check_codec(codec))
-        Client.__init__(self, Router(self._core, self._registry, tls.client if tls else None))
+        size = check_subset_size(subset_size)
+        router = Router(self._core, self._registry, tls.client if tls else None, size, idle_session)
+        Client.__init__(self, router)
         plain = check_http(http, _is_loopback(host))
         self._core.plain = UnaryRequests(self, plain, self._not_ready, lambda: self._core.draining)
         self._announced = False

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, TypeVar
 
 from .core import Core
 from .errors import MeshError, unavailable
 from .events import EventCounts
+from .idle_sessions import IDLE_SESSION, IdleSessions
 from .keeping import Keeping
 from .link import OneNode, Reach, Target
 from .packet_channel import PacketChannel
@@ -17,15 +19,26 @@ from .pattern_trie import matches
 from .registry import NodeRecord, Registry, check_service, events_of, stop_task
 from .session import Session
 from .shared import Shared
+from .subset import SUBSET_SIZE, Ranking, first
 from .view import View, wait_for_event
 
 T = TypeVar("T")
+
+#: Seconds for which a node that could not be reached is given nothing while there are others.
+FAILURE_COUNTS = 1.0
 
 
 class Router:
     """All sessions of this node, and the choice among the nodes of a service."""
 
-    def __init__(self, core: Core, registry: Registry, tls: Optional[ssl.SSLContext]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        registry: Registry,
+        tls: Optional[ssl.SSLContext],
+        subset_size: float = SUBSET_SIZE,
+        idle_session: float = IDLE_SESSION,
+    ) -> None:
         self.sessions: Set[Session] = set()
         self._core = core
         self._registry = registry
@@ -41,6 +54,10 @@ class Router:
         self._turn = 0
         self._targets: Dict[str, ServiceTarget] = {}
         self._rings: Dict[str, Ring] = {}
+        self._rankings: Dict[str, Ranking] = {}
+        self._subset_size = subset_size
+        self._kept: Set[str] = set()
+        self._idle = IdleSessions(self, idle_session)
         core.on_packets = self._on_packets
         core.on_closed = self._on_closed
         registry.on_hint = self._on_hint
@@ -54,6 +71,7 @@ class Router:
     async def close(self) -> None:
         """Ends all looking and connecting, then every connection."""
         await self.keep_nothing()
+        await self._idle.stop()
         for task in [view.task for view in self._views.values()]:
             await stop_task(task)
         if self._subscribers is not None:
@@ -69,25 +87,24 @@ class Router:
         return target
 
     def ready(self, service: str) -> Optional[PacketChannel]:
-        """The packet channel of the next node, where there is one to each node; None where some node has none."""
+        """The packet channel of the next node, where there is one to each that calls are spread over; else None."""
         ring = self._rings.get(service)
-        if ring is None or ring.found is not self._views[service].found:
-            view = self._view(service)
-            links = [NodeLink(self, *node).usable_packets for node in self._nodes(view).items()]
-            channels = [packets for packets in links if packets is not None]
-            if not channels or len(channels) < len(links):
+        if ring is None or ring.found is not self._views[service].found or ring.until <= time.monotonic():
+            ring = self._ring_of(self._view(service))
+            if ring is None:
+                self._rings.pop(service, None)
                 return None
-            ring = self._rings[service] = Ring(view.found, channels)
+            self._rings[service] = ring
         self._turn += 1
         packets = ring.channels[self._turn % len(ring.channels)]
         if packets.usable and not self._core.closed:
-            return packets
+            return packets.chosen()
         del self._rings[service]
         return None
 
     def links_to(self, service: str) -> List[NodeLink]:
         """The ways to all nodes of a service that take something new."""
-        links = [NodeLink(self, *candidate) for candidate in self._candidates(self._view(service))]
+        links = [NodeLink(self, *candidate) for candidate in self._all(self._view(service))]
         return [link for link in links if link.record is not None or link.usable_packets is not None]
 
     async def takers_of(self, route: str, deadline: Optional[float]) -> List[ServiceTarget]:
@@ -131,6 +148,7 @@ class Router:
                         raise error.at(service, node_id) from None
                     failures[address] = error
                     self._failed_at[node_id] = time.monotonic()
+                    self._rings.pop(service, None)
             left = None if deadline is None else deadline - asyncio.get_event_loop().time()
             if left is not None and left <= 0:
                 break
@@ -140,6 +158,8 @@ class Router:
 
     def keep(self, service: str) -> None:
         """Opens a channel to each node of a service, and opens it anew when it is lost."""
+        self._kept.add(service)
+        self._rings.pop(service, None)
         self._keeping.append(Keeping(self, self._view(service), self._core.node_id))
 
     async def keep_nothing(self) -> None:
@@ -163,13 +183,19 @@ class Router:
             session = await Session.dial(self._core, record, self._tls)
             self.sessions.add(session)
             self._by_node.setdefault(record.id, []).append(session)
+            self._idle.start()
             return session
 
         return await self._dialling.get(record.id, dial, deadline)
 
     def is_known(self, service: str) -> bool:
         """True when there is a node of the service to try."""
-        return bool(self._candidates(self._view(service)))
+        return any(True for _ in self._candidates(self._view(service)))
+
+    def is_member(self, session: Session) -> bool:
+        """True while calls are given to the node of a session without anybody naming it."""
+        view = self._views.get(session.service)
+        return view is None or session.record is None or session.record.id in self._members(view)
 
     def _view(self, service: str) -> View[NodeRecord]:
         if service not in self._views:
@@ -193,31 +219,57 @@ class Router:
         if self._subscribers is not None:
             self._subscribers.kick.set()
 
-    def _candidates(self, view: View[NodeRecord]) -> List[Tuple[str, Optional[NodeRecord]]]:
-        """All nodes, each call beginning with the next one; those that just failed come last."""
-        nodes = self._nodes(view)
-        if not nodes:
-            return []
+    def _candidates(self, view: View[NodeRecord]) -> Iterator[Tuple[str, Optional[NodeRecord]]]:
+        """The members of the subset, each call beginning with the next one; then all others, in case that is nobody."""
+        ranked = self._ranked(view)
+        members = self._members(view) + self._unlisted(view)
         self._turn += 1
-        start = self._turn % len(nodes)
-        ordered = list(nodes.items())
-        ordered = ordered[start:] + ordered[:start]
-        if self._failed_at:
-            recent = time.monotonic() - 1.0
-            ordered.sort(key=lambda item: self._failed_at.get(item[0], 0.0) > recent)
-        return ordered
+        start = self._turn % len(members) if members else 0
+        for node_id in members[start:] + members[:start]:
+            yield node_id, ranked.get(node_id)
+        tried = set(members)
+        for node_id, record in ranked.items():
+            if node_id not in tried:
+                yield node_id, record
 
-    def _nodes(self, view: View[NodeRecord]) -> Dict[str, Optional[NodeRecord]]:
-        nodes: Dict[str, Optional[NodeRecord]] = {record.id: record for record in view.found}
+    def _all(self, view: View[NodeRecord]) -> List[Tuple[str, Optional[NodeRecord]]]:
+        ranked = self._ranked(view)
+        return [*ranked.items(), *((node_id, None) for node_id in self._unlisted(view))]
+
+    def _ranked(self, view: View[NodeRecord]) -> Dict[str, NodeRecord]:
+        if view.subject not in self._rankings:
+            self._rankings[view.subject] = Ranking(self._core.node_id)
+        return self._rankings[view.subject].of(view.found)
+
+    def _members(self, view: View[NodeRecord]) -> List[str]:
+        """The listed nodes that calls are spread over; for one that has just failed the next in rank steps in."""
+        recent = time.monotonic() - FAILURE_COUNTS
+        size = math.inf if view.subject in self._kept else self._subset_size
+        return first(self._ranked(view), size, lambda node_id: self._failed_at.get(node_id, 0.0) <= recent)
+
+    def _unlisted(self, view: View[NodeRecord]) -> List[str]:
+        """A live channel outranks a missing record, and it is all that there is of a node without a port."""
+        ranked = self._ranked(view)
+        found: Dict[str, None] = {}  # keeps the order
         for node_id, sessions in self._by_node.items():
             for session in sessions:
-                if node_id in nodes:
+                if node_id in ranked:
                     session.listed = True
-                # A live channel outranks a missing record, and it is all that there is of a node without a port.
                 elif session.service == view.subject and (session.listed or session.is_way_to_portless):
-                    nodes[node_id] = None
-        nodes.pop(self._core.node_id, None)
-        return nodes
+                    found[node_id] = None
+        found.pop(self._core.node_id, None)
+        return list(found)
+
+    def _ring_of(self, view: View[NodeRecord]) -> Optional[Ring]:
+        channels: List[PacketChannel] = []
+        for node_id in self._members(view) + self._unlisted(view):
+            packets = self.link(node_id, None).usable_packets
+            if packets is None:
+                return None
+            channels.append(packets)
+        now = time.monotonic()
+        ends = [at + FAILURE_COUNTS for at in self._failed_at.values() if at + FAILURE_COUNTS > now]
+        return Ring(view.found, channels, min(ends, default=math.inf)) if channels else None
 
     def _on_packets(self, session: Session) -> None:
         self._rings.clear()
@@ -240,11 +292,13 @@ class Router:
 
 
 class Ring(NamedTuple):
-    """The packet channels to all nodes of a service."""
+    """The packet channels to all nodes of a service that calls are spread over."""
 
     #: What the registry said then.
     found: List[NodeRecord]
     channels: List[PacketChannel]
+    #: When a node that has failed is given calls again, on the monotonic clock.
+    until: float
 
 
 class ServiceTarget(NamedTuple):
@@ -287,11 +341,13 @@ class NodeLink(NamedTuple):
         return next((packets for packets in channels if packets is not None), None)
 
     async def packets(self, deadline: Optional[float]) -> PacketChannel:
-        return self.usable_packets or await (await self.session(deadline)).packets(deadline)
+        packets = self.usable_packets
+        return packets.chosen() if packets is not None else await (await self.session(deadline)).packets(deadline)
 
     async def session(self, deadline: Optional[float]) -> Session:
         for session in self.router.sessions_with(self.node_id):
             if session.record is not None and not session.connection.going:
+                session.used_at = session.connection.loop.time()
                 return session
         try:
             if self.record is None:

@@ -42,6 +42,8 @@ class Session:
         self.packet_channels: List[PacketChannel] = []
         self.opening = Opening(self)
         self.serving = Serving(self)
+        #: When it was last chosen for something, on the clock of the loop.
+        self.used_at = asyncio.get_event_loop().time()
         self._packets_under_way: Shared[PacketChannel] = Shared()
         #: Set once there was a packet channel, and when none can come any more.
         self._first_packets = asyncio.Event()

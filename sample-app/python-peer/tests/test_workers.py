@@ -82,7 +82,7 @@ def test_workers_take_turns_and_one_that_leaves_is_called_no_more(files: str) ->
             first, second = worker(files, "one"), worker(files, "two")
             async with second:
                 await first.start()
-                await eventually(lambda: len(caller._router._candidates(caller._router._view("worker"))) == 2)
+                await eventually(lambda: len(caller._router._all(caller._router._view("worker"))) == 2)
                 names = {await caller.call("worker", "name") for _ in range(4)}
                 assert names == {"one", "two"}
                 slow = [asyncio.ensure_future(caller.call("worker", "slow", 0.3)) for _ in range(2)]
