@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 import uuid
 from pathlib import Path
 from typing import Any, List, Set
 
 import pytest
 
-from nestjs_mesh import Peer
+from nestjs_mesh import Peer, router
 from nestjs_mesh.registry import NodeRecord
 from nestjs_mesh.subset import Ranking, first
 
@@ -91,6 +92,35 @@ def test_calls_go_to_the_subset_broadcasts_to_all_and_idle_connections_end(tmp_p
             assert len(later) == 3 and leaving.node_id not in later and len(later & members) == 2
         async with Peer("caller", registry, subset_size=math.inf) as caller:
             assert len({await caller.call("work", "who") for _ in range(40)}) == 11
+        await asyncio.gather(*(peer.close() for peer in peers))
+
+    run(test())
+
+
+def test_for_a_member_that_fails_the_next_in_rank_steps_in_only_until_it_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router, "FAILURE_COUNTS", 0.5)
+
+    async def test() -> None:
+        registry = f"file:{tmp_path}"
+        peers = await serve(registry, 3, [])
+        async with Peer("caller", registry, subset_size=2) as caller:
+
+            async def called() -> Set[str]:
+                return {await caller.call("work", "who") for _ in range(8)}
+
+            await eventually(lambda: len(caller._router._view("work").found) == 3)
+            members = await called()
+            assert len(members) == 2
+            failed = min(members)
+            caller._router._failed_at[failed] = time.monotonic()
+            caller._router._rings.clear()
+            assert failed not in await called()
+            assert caller._router.ready("work") is not None
+            ring = caller._router._rings["work"]
+            await eventually(lambda: ring.until <= time.monotonic())
+            assert await called() == members
         await asyncio.gather(*(peer.close() for peer in peers))
 
     run(test())
