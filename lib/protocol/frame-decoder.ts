@@ -26,6 +26,8 @@ export class FrameDecoder {
   /** Declared length of the frame under way, or -1 while the header is incomplete. */
   private declared = -1;
   private received = 0;
+  /** Declared length of the frame that has begun last; 0 before the first. */
+  frameBytes = 0;
   /** What has arrived of a frame that spans chunks. */
   private readonly pieces = new Pieces();
   /** The first bytes of a frame that is skipped. */
@@ -112,6 +114,7 @@ export class FrameDecoder {
       );
     }
     this.declared = declared;
+    this.frameBytes = declared;
     this.received = 0;
   }
 

@@ -104,7 +104,7 @@ export class FrameStream {
       return;
     }
     const read = (bytes: Buffer): void => this.read(decoder, bytes);
-    const turns = reader.answersFrames === true ? new ReadTurns(read) : undefined;
+    const turns = reader.answersFrames === true ? new ReadTurns(read, () => decoder.frameBytes) : undefined;
     this.turns = turns;
     stream.on('data', (chunk: Buffer) => {
       window?.onData(chunk.length);

@@ -7,6 +7,8 @@
 export const TURN_BYTES = 8 * 1024;
 /** No more than this is held back. */
 export const MAX_HELD_BYTES = 128 * 1024;
+/** From here on a frame is work enough for the peer by itself: a turn would hold few, and cut one of them. */
+export const WHOLE_FRAME_BYTES = TURN_BYTES / 2;
 
 export class ReadTurns {
   private readonly held: Buffer[] = [];
@@ -16,6 +18,8 @@ export class ReadTurns {
   constructor(
     /** Reads bytes. Must not throw. */
     private readonly read: (bytes: Buffer) => void,
+    /** The size of the frame that has begun last. */
+    private readonly frameBytes: () => number,
   ) {}
 
   /** Reads the chunk, or a part of it now and the rest in later turns; always in the order of coming. */
@@ -23,7 +27,7 @@ export class ReadTurns {
     if (this.heldBytes > 0) {
       this.hold(chunk);
       if (this.heldBytes > MAX_HELD_BYTES) this.readHeld(this.heldBytes - MAX_HELD_BYTES);
-    } else if (chunk.length <= TURN_BYTES) {
+    } else if (chunk.length <= TURN_BYTES || this.frameBytes() >= WHOLE_FRAME_BYTES) {
       this.read(chunk);
     } else {
       this.read(chunk.subarray(0, TURN_BYTES));

@@ -2,12 +2,16 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { MAX_HELD_BYTES, ReadTurns, TURN_BYTES } from '../../lib/transport/read-turns.js';
+import { MAX_HELD_BYTES, ReadTurns, TURN_BYTES, WHOLE_FRAME_BYTES } from '../../lib/transport/read-turns.js';
 
 /** What was read, in one piece. */
-function recorder(): { turns: ReadTurns; read: () => Buffer } {
+function recorder(frameBytes = 0): { turns: ReadTurns; read: () => Buffer } {
   const parts: Buffer[] = [];
-  return { turns: new ReadTurns((part) => parts.push(part)), read: () => Buffer.concat(parts) };
+  const turns = new ReadTurns(
+    (part) => parts.push(part),
+    () => frameBytes,
+  );
+  return { turns, read: () => Buffer.concat(parts) };
 }
 
 function chunkOf(bytes: number, seed = 0): Buffer {
@@ -43,6 +47,12 @@ describe('Chunks that are read in turns', () => {
     const { turns, read } = recorder();
     for (let at = 0; at < 10; at += 1) turns.push(chunkOf(TURN_BYTES));
     expect(read()).toHaveLength(10 * TURN_BYTES);
+  });
+
+  it('are read at once when the frames in them are as large as turns', () => {
+    const { turns, read } = recorder(WHOLE_FRAME_BYTES);
+    turns.push(chunkOf(3 * TURN_BYTES));
+    expect(read()).toHaveLength(3 * TURN_BYTES);
   });
 
   it('leave room between their parts for what those ask for', async () => {
