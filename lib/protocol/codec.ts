@@ -14,6 +14,8 @@ export interface Codec {
   encode(value: unknown): FramePayload;
   /** Throws a `MeshError` (`INVALID_ARGUMENT`) for a payload that is not of this codec. */
   decode(payload: Buffer): unknown;
+  /** Reads a payload from its text; `undefined` when {@link decode} must look at its bytes. Left out: payloads are no text. */
+  readonly decodeText?: ((text: string) => unknown) | undefined;
   /** What the first bytes of a packet tell; `undefined` when they leave a doubt. Never throws. */
   peekPacket(head: Buffer): PeekedPacket | undefined;
   /** True for the first bytes of an event without an id, as peers that write the id of everything else first send it. */
@@ -53,6 +55,14 @@ export const JSON_CODEC: Codec = {
           ? 'an empty payload is not JSON'
           : `a payload of ${payload.length} bytes is not JSON`;
       throw new MeshError('INVALID_ARGUMENT', what, { cause });
+    }
+  },
+  decodeText(text) {
+    if (text.includes(REPLACEMENT)) return undefined;
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      return undefined;
     }
   },
   peekPacket,

@@ -1,4 +1,5 @@
 /** Bytes in, frames out, however the bytes were cut: a running total, `subarray` within a chunk, a copy only across chunks. */
+import { isAscii } from 'node:buffer';
 import { FRAME_HEADER_BYTES } from './frame.js';
 import { UNTRUSTED_LENGTH_FACTOR } from './limits.js';
 import { MeshError } from './mesh-error.js';
@@ -10,12 +11,19 @@ export interface FrameSink {
   readonly keepsNothing?: boolean;
   /** One whole payload; valid for as long as it is kept, unless the sink {@link keepsNothing}. */
   onFrame(payload: Buffer): void;
+  /** For payloads that are text: reads one; `undefined` when it is to be read by {@link onFrame}. Throws nothing. */
+  readonly readText?: ((text: string) => unknown) | undefined;
+  /** In the place of {@link onFrame}: what {@link readText} has read of a payload of so many bytes. */
+  onValue?(value: unknown, bytes: number): void;
   /** A frame longer than the limit was skipped. `head` is the first part of its payload, at most {@link HEAD_BYTES}. */
   onOversize(declaredBytes: number, head: Buffer): void;
 }
 
 /** How much of a skipped frame is kept, so that its `id` can be told and that one call be failed. */
 export const HEAD_BYTES = 256;
+
+/** Longer payloads are read from their bytes, where reading costs more than asking for it. */
+const TEXT_BYTES = 4 * 1024;
 
 const EMPTY = Buffer.alloc(0);
 
@@ -33,6 +41,9 @@ export class FrameDecoder {
   /** The first bytes of a frame that is skipped. */
   private head = EMPTY;
   private stopped = false;
+  /** The chunk as text, in which a character is a byte; `undefined` when it is not known, or not all of it is ASCII. */
+  private text: string | undefined;
+  private textKnown = false;
 
   constructor(
     private readonly maxFrameBytes: number,
@@ -68,6 +79,8 @@ export class FrameDecoder {
 
   private decode(chunk: Buffer): void {
     let at = 0;
+    this.text = undefined;
+    this.textKnown = false;
     while (!this.stopped) {
       if (this.declared < 0) {
         at = this.readHeader(chunk, at);
@@ -122,8 +135,11 @@ export class FrameDecoder {
     const missing = this.declared - this.received;
     const available = chunk.length - at;
     if (this.received === 0 && available >= missing) {
-      this.finish(missing === 0 ? EMPTY : chunk.subarray(at, at + missing));
-      return at + missing;
+      const end = at + missing;
+      if (missing === 0) this.finish(EMPTY);
+      else if (missing >= TEXT_BYTES || !this.finishText(chunk, at, end))
+        this.finish(chunk.subarray(at, end));
+      return end;
     }
     const take = Math.min(missing, available);
     this.pieces.add(chunk, at, take, missing);
@@ -136,6 +152,29 @@ export class FrameDecoder {
   private finish(payload: Buffer): void {
     this.declared = -1;
     this.sink.onFrame(payload);
+  }
+
+  /** Reads a payload as text; false when it must be read from its bytes. */
+  private finishText(chunk: Buffer, at: number, end: number): boolean {
+    const { sink } = this;
+    if (sink.readText === undefined || sink.onValue === undefined) return false;
+    const text = this.textOf(chunk, at, end);
+    const value = sink.readText(text ?? chunk.toString('utf8', at, end));
+    if (value === undefined) return false;
+    this.declared = -1;
+    sink.onValue(value, end - at);
+    return true;
+  }
+
+  /** One text of a whole chunk costs less than a text of each of its payloads. */
+  private textOf(chunk: Buffer, at: number, end: number): string | undefined {
+    if (!this.textKnown) {
+      // Made for the first payload after which there may be others.
+      if (end + FRAME_HEADER_BYTES >= chunk.length) return undefined;
+      this.textKnown = true;
+      if (isAscii(chunk)) this.text = chunk.toString('latin1');
+    }
+    return this.text?.substring(at, end);
   }
 
   private skipBody(chunk: Buffer, at: number): number {

@@ -41,6 +41,11 @@ export class CallingStream implements AsyncIterator<unknown, undefined> {
     const { channel, frames } = this;
     frames.start({
       keepsNothing: !this.codec.keepsPayload,
+      readText: this.codec.decodeText,
+      onValue: (value, bytes) => {
+        clearTimeout(this.timer);
+        channel.onValue(value, bytes);
+      },
       onFrame: (payload) => {
         try {
           clearTimeout(this.timer);

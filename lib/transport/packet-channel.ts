@@ -111,6 +111,7 @@ export class PacketChannel
   readonly limits: WireLimits;
   readonly codec: Codec;
   readonly keepsNothing: boolean;
+  readonly readText: Codec['decodeText'];
   private readonly handler: PacketHandler;
   private readonly identity: OutgoingHttpHeaders;
   private readonly connectTimeoutMs: number;
@@ -143,6 +144,7 @@ export class PacketChannel
     this.limits = options.limits;
     this.codec = options.codec ?? JSON_CODEC;
     this.keepsNothing = !this.codec.keepsPayload;
+    this.readText = this.codec.decodeText;
     this.handler = options.handler;
     this.identity = identity;
     this.connectTimeoutMs = options.connectTimeoutMs;
@@ -281,9 +283,13 @@ export class PacketChannel
       this.onUnreadable(payload, MeshError.from(error));
       return;
     }
+    this.onValue(value, payload.length);
+  }
+
+  onValue(value: unknown, bytes: number): void {
     switch (packetKind(value)) {
       case 'response':
-        this.outbound.onResponse(value as ResponsePacket, payload.length);
+        this.outbound.onResponse(value as ResponsePacket, bytes);
         return;
       case 'request':
         this.inbound.onRequest(value as RequestPacket);
@@ -310,7 +316,7 @@ export class PacketChannel
       case undefined:
     }
     // Of a peer that knows part 1 only, also what looks like a word of part 2 is a value of its own.
-    this.onRaw(value, payload.length);
+    this.onRaw(value, bytes);
   }
 
   /** A payload that is not of the codec: where its first bytes tell whose it was, that call ends. */

@@ -29,6 +29,8 @@ export function startRawChannel(
   };
   frames.start({
     keepsNothing: !codec.keepsPayload,
+    readText: codec.decodeText,
+    onValue: (value, bytes) => channel.onValue(value, bytes),
     onFrame(payload) {
       let value: unknown;
       try {

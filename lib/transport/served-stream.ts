@@ -43,14 +43,17 @@ export class ServedStream implements ReplyCarrier {
     const { input, frames } = this;
     frames.start({
       keepsNothing: !this.codec.keepsPayload,
+      readText: this.codec.decodeText,
+      onValue: (value, bytes) => this.take(value, bytes),
       onFrame: (payload) => {
+        let value: unknown;
         try {
-          const value = this.codec.decode(payload);
-          if (this.opening.single && this.call === undefined) this.begin(value);
-          else input.onValue(value, payload.length);
+          value = this.codec.decode(payload);
         } catch (error) {
           frames.destroy(MeshError.from(error, 'INVALID_ARGUMENT'));
+          return;
         }
+        this.take(value, payload.length);
       },
       onOversize: (bytes) => frames.destroy(oversize(bytes)),
       onEnd: () => {
@@ -85,6 +88,15 @@ export class ServedStream implements ReplyCarrier {
 
   settle(): void {
     // The stream ends with its answer, or has ended already.
+  }
+
+  private take(value: unknown, bytes: number): void {
+    try {
+      if (this.opening.single && this.call === undefined) this.begin(value);
+      else this.input.onValue(value, bytes);
+    } catch (error) {
+      this.frames.destroy(MeshError.from(error, 'INVALID_ARGUMENT'));
+    }
   }
 
   private begin(data: unknown): void {
