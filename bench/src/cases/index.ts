@@ -4,6 +4,7 @@ import type { Case } from './case.js';
 import { coldStart } from './cold-start.js';
 import { halfLoadCases } from './half-load.js';
 import { interopCases } from './interop.js';
+import { manyNodesCases } from './many-nodes.js';
 import { memoryCases } from './memory.js';
 import { streamCases } from './streams.js';
 
@@ -11,6 +12,7 @@ export const cases: readonly Case[] = [
   ...callCases,
   ...streamCases,
   ...interopCases,
+  ...manyNodesCases,
   ...halfLoadCases,
   ...memoryCases,
   coldStart,

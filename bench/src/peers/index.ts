@@ -21,11 +21,20 @@ export const peers: readonly Peer[] = [
   withPython('grpc-to-python', 'gRPC, Nest to Python', nodeSide('nest-grpc'), pythonSide('grpc_side.py')),
   withPython('python-to-mesh', 'mesh, Python to Nest', pythonSide('mesh_side.py'), nodeSide('mesh')),
   withPython('python-to-grpc', 'gRPC, Python to Nest', pythonSide('grpc_side.py'), nodeSide('nest-grpc')),
+  manyNodes('nodes-1', 'one node', 1),
+  manyNodes('nodes-10', '10 nodes', 10),
+  manyNodes('nodes-100', '100 nodes', 100),
+  manyNodes('nodes-1000', '1,000 nodes', 1_000),
 ];
 
 /** A peer both of whose sides are the module `module` under `peers/`. */
 function node(name: string, label: string, module: string, more: Partial<Peer> = {}): Peer {
   return { name, label, server: nodeSide(module), client: nodeSide(module), ...more };
+}
+
+/** The mesh, with so many nodes of the service that is called. */
+function manyNodes(name: string, label: string, count: number): Peer {
+  return node(name, label, 'mesh-many', { general: false, needs: ['redis'], settings: { count } });
 }
 
 /** A peer of the cases between two languages. */

@@ -1,6 +1,18 @@
 /** The targets of the benchmark: what the mesh must reach at least, beside what was measured. */
+import { MANY_NODES } from '../cases/many-nodes.js';
 import { spreadOf, type Spread } from '../statistics.js';
-import { latencyOf, ratioOf, resultOf, valueOf, type CaseResult, type Results } from './results.js';
+import {
+  latencyOf,
+  ratioOf,
+  resultOf,
+  valueOf,
+  type CaseResult,
+  type Result,
+  type Results,
+} from './results.js';
+
+/** How much more a call may cost a client of many nodes than one of a single node. */
+const MOST_FOR_NODES = 1.1;
 
 /** One line of the table of targets. */
 export interface Target {
@@ -57,6 +69,8 @@ export const targets: readonly Target[] = [
     'python-to-mesh',
     'python-to-grpc',
   ),
+  costOfNodes('one client over 10, 100 and 1,000 nodes, 1 in flight', 'nodes-100b-1'),
+  costOfNodes('one client over 10, 100 and 1,000 nodes, 128 in flight', 'nodes-100b-128'),
   atMost('idle connected peer, server', 100, 'memory-idle-server'),
   atMost('idle connected peer, client', 100, 'memory-idle-client'),
 ];
@@ -95,6 +109,33 @@ export function atMost(work: string, most: number, caseName: string): Target {
       return { measured: `${spreadText(value)} ${found.unit}`, met: value.median <= most };
     },
   };
+}
+
+/** A target for the processor time of a client for each call: no more with many nodes than {@link MOST_FOR_NODES} of that with one. */
+export function costOfNodes(work: string, caseName: string): Target {
+  return {
+    work,
+    wanted: `at most ${MOST_FOR_NODES} × the client's processor time with one node`,
+    judge: (results) => {
+      const found = caseOf(results, caseName);
+      const [one, ...many] = MANY_NODES.map((peer) => found && resultOf(found, peer));
+      const ratios = many.map((result) => result && one && clientCpuRatio(result, one));
+      const medians = ratios.flatMap((ratio) => ratio?.median ?? []);
+      if (medians.length < many.length) return undefined;
+      return {
+        measured: medians.map((ratio) => ratio.toFixed(2)).join(', '),
+        met: Math.max(...medians) <= MOST_FOR_NODES,
+      };
+    },
+  };
+}
+
+function clientCpuRatio(result: Result, one: Result): Spread | undefined {
+  const ratios = result.rounds.flatMap(({ clientCpuUs }, round) => {
+    const other = one.rounds[round]?.clientCpuUs;
+    return clientCpuUs === undefined || other === undefined ? [] : [clientCpuUs / other];
+  });
+  return ratios.length === 0 ? undefined : spreadOf(ratios);
 }
 
 /** A case of the results, by name. */
