@@ -2,23 +2,38 @@
 import { cases } from './cases/index.js';
 import { absence, Lab } from './lab.js';
 import { DISCOVERY_USAGE, runDiscovery } from './discovery/run.js';
+import { MICRO_USAGE } from './micro/usage.js';
 import { readOptions, USAGE, type BenchOptions } from './options.js';
 import { peers as allPeers } from './peers/index.js';
 import { machine, versions } from './report/machine.js';
+import { PROFILE_USAGE, runProfile } from './profile/run.js';
 import type { CaseResult, Results } from './report/results.js';
 import { caseTable } from './report/table.js';
-import { keptResults, mergedResults, RESULTS_FILE, writePage, writeResults } from './report/write.js';
+import { keptResults, mergedResults, RESULTS_FILE, writeJson, writePage } from './report/write.js';
 import { runCase } from './rounds.js';
+
+/** What is measured by an option of its own. */
+const OTHERS: {
+  readonly [option: string]: { readonly usage: string; run(args: readonly string[]): Promise<void> };
+} = {
+  '--discovery': { usage: DISCOVERY_USAGE, run: runDiscovery },
+  '--profile': { usage: PROFILE_USAGE, run: runProfile },
+  // It loads parts of the library, which nothing else here does.
+  '--micro': { usage: MICRO_USAGE, run: async (args) => (await import('./micro/run.js')).runMicro(args) },
+};
 
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
-  if (args.includes('--help') || args.includes('-h')) return say(`${USAGE}\n\n${DISCOVERY_USAGE}`, 0);
-  if (args.includes('--discovery')) {
-    return runDiscovery(args).then(
+  if (args.includes('--help') || args.includes('-h')) {
+    return say([USAGE, ...Object.values(OTHERS).map(({ usage }) => usage)].join('\n\n'), 0);
+  }
+  const other = Object.entries(OTHERS).find(([option]) => args.includes(option))?.[1];
+  if (other !== undefined) {
+    return other.run(args).then(
       () => 0,
       (error: unknown) =>
-        say(`${error instanceof Error ? error.message : String(error)}\n\n${DISCOVERY_USAGE}`, 1),
+        say(`${error instanceof Error ? error.message : String(error)}\n\n${other.usage}`, 1),
     );
   }
   let options: BenchOptions;
@@ -38,11 +53,11 @@ async function main(args: readonly string[]): Promise<number> {
     options,
     ['npm run bench', ...(args.length > 0 ? ['--', ...args] : [])].join(' '),
   );
-  if (options.out !== undefined) writeResults(options.out, results);
+  if (options.out !== undefined) writeJson(options.out, results);
   if (options.write) {
     const isWhole = options.cases.length === cases.length;
     const kept = isWhole ? results : mergedResults(keptResults(), results);
-    writeResults(RESULTS_FILE, kept);
+    writeJson(RESULTS_FILE, kept);
     await writePage(kept);
   }
   const failed = results.cases

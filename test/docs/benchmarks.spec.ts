@@ -1,7 +1,9 @@
-/** The numbers of docs/benchmarks.md are those of bench/results.json. */
+/** The numbers of docs/benchmarks.md are those of bench/results.json, bench/micro.json and bench/profile.json. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import type { MicroResults } from '../../bench/src/micro/results.js';
+import type { Profile } from '../../bench/src/profile/results.js';
 import { fillMarkers, markdownTable } from '../../bench/src/report/markdown.js';
 import { pageParts } from '../../bench/src/report/page.js';
 import { ratioOf, type CaseResult, type Result, type Results } from '../../bench/src/report/results.js';
@@ -9,7 +11,10 @@ import { caseTable } from '../../bench/src/report/table.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const page = readFileSync(join(ROOT, 'docs', 'benchmarks.md'), 'utf8');
-const results = JSON.parse(readFileSync(join(ROOT, 'bench', 'results.json'), 'utf8')) as Results;
+const kept = (file: string): unknown => JSON.parse(readFileSync(join(ROOT, 'bench', file), 'utf8'));
+const results = kept('results.json') as Results;
+const micro = kept('micro.json') as MicroResults;
+const profile = kept('profile.json') as Profile;
 
 const result = (peer: string, ...values: number[]): Result => ({
   peer,
@@ -17,8 +22,8 @@ const result = (peer: string, ...values: number[]): Result => ({
 });
 
 describe('docs/benchmarks.md', () => {
-  it('is what "npm run bench -- --report" makes of bench/results.json', () => {
-    expect(fillMarkers(page, pageParts(results))).toBe(page);
+  it('is what "npm run bench -- --report" makes of the JSON files', () => {
+    expect(fillMarkers(page, pageParts(results, micro, profile))).toBe(page);
   });
 
   it('shows plots that are there', () => {

@@ -1,5 +1,6 @@
 /** The Node program of one side of a peer: `main.js MODULE` loads `peers/MODULE.js` and nothing of the other peers. */
 import { findCase } from '../cases/index.js';
+import { Recorder } from '../profile/recorder.js';
 import { messageOf, type Client, type PeerModule, type Serving } from '../peers/peer.js';
 import type { Command, Json, Reply, Surroundings, Usage } from './protocol.js';
 
@@ -10,6 +11,7 @@ let serving: Serving | undefined;
 let client: Client | undefined;
 const crowd: Client[] = [];
 const CROWD_BYTES = 100;
+const recorder = new Recorder();
 
 const commands: { [name in Command['command']]: (args: never) => Promise<unknown> } = {
   async serve(surroundings: Surroundings) {
@@ -40,6 +42,12 @@ const commands: { [name in Command['command']]: (args: never) => Promise<unknown
   },
   async received() {
     return serving?.received?.() ?? { events: 0, lastAtMs: 0 };
+  },
+  async record({ intervalUs }: { intervalUs: number }) {
+    await recorder.start(intervalUs);
+  },
+  async recorded() {
+    return recorder.stop();
   },
   async stop() {
     await Promise.all(crowd.map((one) => one.close()));

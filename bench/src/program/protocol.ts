@@ -14,9 +14,12 @@ export interface Command {
    * - `drive`: do the work of a case; args `{ case, windowMs, args? }`, answers `Driven` of `cases/case.ts`
    * - `usage`: answers {@link Usage}; args `{ collect: true }` collects garbage first
    * - `received`: of a server: answers {@link Received}
+   * - `record`: of a program in Node: begin to record a CPU profile; args `{ intervalUs }`, answers nothing
+   * - `recorded`: end it; answers `LayerTimes` of `profile/layers.ts`
    * - `stop`: close all; the program ends by itself after its answer
    */
-  readonly command: 'serve' | 'connect' | 'crowd' | 'check' | 'drive' | 'usage' | 'received' | 'stop';
+  readonly command:
+    'serve' | 'connect' | 'crowd' | 'check' | 'drive' | 'usage' | 'received' | 'record' | 'recorded' | 'stop';
   readonly args: Json;
 }
 

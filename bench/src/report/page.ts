@@ -1,16 +1,28 @@
-/** The parts of `docs/benchmarks.md` that come from the results. */
+/** The parts of `docs/benchmarks.md` that come from the JSON files. */
 import { GROUPS, type Group } from '../cases/case.js';
+import { microPart } from '../micro/page.js';
+import type { MicroResults } from '../micro/results.js';
+import { profilePart } from '../profile/page.js';
+import type { Profile } from '../profile/results.js';
 import { markdownTable } from './markdown.js';
 import { PLOTS } from './plot-list.js';
 import { COLUMNS, rowsOf } from './table.js';
 import { targets } from './targets.js';
 import type { CaseResult, Results } from './results.js';
 
-/** Each part by the name of its markers: `run`, `targets`, and one for each group of cases. */
-export function pageParts(results: Results): Map<string, string> {
+const NOT_MEASURED = 'Not measured yet.';
+
+/** Each part by the name of its markers: `run`, `targets`, `micro`, `profile`, and one for each group of cases. */
+export function pageParts(
+  results: Results,
+  micro: MicroResults | undefined,
+  profile: Profile | undefined,
+): Map<string, string> {
   const parts = new Map([
     ['run', runPart(results)],
     ['targets', targetsPart(results)],
+    ['micro', micro === undefined ? NOT_MEASURED : microPart(micro)],
+    ['profile', profile === undefined ? NOT_MEASURED : profilePart(profile)],
   ]);
   const labels = new Map(results.peers.map(({ name, label }) => [name, label]));
   for (const group of GROUPS) {
@@ -18,7 +30,7 @@ export function pageParts(results: Results): Map<string, string> {
       .filter((each) => each.group === group)
       .map((each) => casePart(each, labels, results.date));
     const all = [...imagesOf(group, results), ...tables];
-    parts.set(group, tables.length === 0 ? 'Not measured yet.' : all.join('\n\n'));
+    parts.set(group, tables.length === 0 ? NOT_MEASURED : all.join('\n\n'));
   }
   return parts;
 }

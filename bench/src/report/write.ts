@@ -1,8 +1,10 @@
-/** Writes what the repository keeps of a run: `bench/results.json`, `docs/benchmarks.md` and its plots. */
+/** Writes what the repository keeps of a run: its JSON files, `docs/benchmarks.md` and its plots. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { cases } from '../cases/index.js';
+import { MICRO_FILE, type MicroResults } from '../micro/results.js';
+import { PROFILE_FILE, type Profile } from '../profile/results.js';
 import { fillMarkers } from './markdown.js';
 import { pageParts } from './page.js';
 import { writePlots } from './plots.js';
@@ -13,15 +15,19 @@ const DOCS = join(BENCH, '..', 'docs');
 /** The results that the repository keeps. */
 export const RESULTS_FILE = join(BENCH, 'results.json');
 
-/** Writes results as JSON. */
-export function writeResults(file: string, results: Results): void {
+/** Writes results as JSON, as Prettier does. */
+export function writeJson(file: string, results: Results | MicroResults | Profile): void {
   writeFileSync(file, `${JSON.stringify(results, undefined, 2)}\n`);
 }
 
 /** The results that the repository keeps; `undefined` before the first run. */
 export function keptResults(): Results | undefined {
+  return readJson<Results>(RESULTS_FILE);
+}
+
+function readJson<T>(file: string): T | undefined {
   try {
-    return JSON.parse(readFileSync(RESULTS_FILE, 'utf8')) as Results;
+    return JSON.parse(readFileSync(file, 'utf8')) as T;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
@@ -33,8 +39,20 @@ export async function writePage(results: Results): Promise<void> {
   const plots = join(DOCS, 'benchmarks');
   mkdirSync(plots, { recursive: true });
   await writePlots(results, plots);
+  fillPage(results);
+}
+
+/** Makes the page from what the repository keeps, and leaves the plots. Throws before the first run with `--write`. */
+export function writeTables(): void {
+  const results = keptResults();
+  if (results === undefined) throw new Error('There is no bench/results.json yet: run with --write first.');
+  fillPage(results);
+}
+
+function fillPage(results: Results): void {
   const page = join(DOCS, 'benchmarks.md');
-  writeFileSync(page, fillMarkers(readFileSync(page, 'utf8'), pageParts(results)));
+  const parts = pageParts(results, readJson<MicroResults>(MICRO_FILE), readJson<Profile>(PROFILE_FILE));
+  writeFileSync(page, fillMarkers(readFileSync(page, 'utf8'), parts));
 }
 
 /**
