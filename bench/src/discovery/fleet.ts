@@ -1,12 +1,15 @@
-/** A process with many nodes: each has a registry of its own, with its own connection, as each node has in reality. */
+/** A process with many nodes: each has its own connection, and a registry of its own unless it is replayed. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { NodeRecord, ServiceRegistry } from 'nestjs-mesh';
 import { loadRegistry, recordOf } from './library.js';
+import { replayNodes } from './replay.js';
 
 /** One node: announces itself in `service` and watches `watches`. */
 export interface NodePlan {
   readonly service: string;
   readonly watches: readonly string[];
+  /** Without the library: it only asks Redis for what a node at rest asks. */
+  readonly isReplayed: boolean;
 }
 
 /** What a fleet is told. */
@@ -68,7 +71,11 @@ async function answer(command: FleetCommand): Promise<FleetReport> {
 
 async function start({ dist, url, nodes }: Extract<FleetCommand, { do: 'start' }>): Promise<void> {
   const openRegistry = await loadRegistry(dist);
-  const plans = [...nodes];
+  await replayNodes(
+    url,
+    nodes.filter(({ isReplayed }) => isReplayed),
+  );
+  const plans = nodes.filter(({ isReplayed }) => !isReplayed);
   const startOne = async (): Promise<void> => {
     for (let plan = plans.pop(); plan !== undefined; plan = plans.pop()) {
       const registry = openRegistry(url, { logger });

@@ -9,14 +9,15 @@ import { Redis } from 'ioredis';
 import { startServer } from '../servers/server.js';
 import { POPULAR, type FleetCommand, type FleetReport, type NodePlan } from './fleet.js';
 import { loadRegistry, recordOf } from './library.js';
-import { loadBetween, readStats, type RedisLoad } from './redis-stats.js';
+import { commandsBetween, loadBetween, readStats, type RedisLoad } from './redis-stats.js';
 
 const SERVICES = 100;
 /** What each node watches: so many services, with as many nodes each as there are in a service. */
 export const WATCHES = 3;
 const WATCHERS = 1_000;
-/** The nodes of one process: what its event loop can do without being late. */
+/** The nodes of one process: what its event loop can do without being late. A replayed one costs it a tenth. */
 const NODES_PER_PROCESS = 2_500;
+const REPLAYED_PER_PROCESS = 10_000;
 const LEASE_MS = 10_000;
 
 /** How long each thing took until so many of the watchers had seen it, in milliseconds. */
@@ -30,12 +31,17 @@ export interface Delays {
 /** Everything measured for one number of nodes. */
 export interface ScalePoint {
   readonly nodes: number;
+  /** So many of them are registries of the library; the others are replayed. */
+  readonly real: number;
   readonly nodesPerService: number;
   readonly connections: number;
   readonly memoryPerNodeBytes: number;
+  /** Of the real nodes, after the replayed ones were there. */
   readonly startSeconds: number;
+  /** CPU of Redis meanwhile, and what each real node asked for in all. */
+  readonly start: { readonly redisCpuMs: number; readonly commandsPerNode: number };
   readonly rest: RedisLoad;
-  /** Of the processes that hold the nodes, for each node and second, in microseconds. */
+  /** Of the processes that hold the real nodes, for each of these and second, in microseconds. */
   readonly ownCpuUsPerNode: number;
   /** How late their event loops were, 99th percentile in milliseconds. */
   readonly lateMs: number;
@@ -50,6 +56,8 @@ export interface ScalePoint {
 /** How a point is measured. */
 export interface MeasureOptions {
   readonly nodes: number;
+  /** At most so many are real. */
+  readonly real: number;
   readonly restMs: number;
   readonly dist: string;
   /** Only at rest. */
@@ -63,42 +71,60 @@ export async function measurePoint(options: MeasureOptions): Promise<Partial<Sca
   const redis = new Redis(server.url);
   const fleets: ChildProcess[] = [];
   try {
-    await redis.config('SET', 'maxclients', 2 * options.nodes + 100).catch(() => undefined);
+    // Fails where the limit of open files is too low for it; then it could not be measured.
+    await redis.config('SET', 'maxclients', options.nodes + 100);
     const empty = await readStats(redis);
+    const plans = plansOf(options.nodes, options.real);
+    const replayed = plans.filter(({ isReplayed }) => isReplayed);
+    const real = plans.filter(({ isReplayed }) => !isReplayed);
+    const start = async (some: readonly NodePlan[], perProcess: number): Promise<ChildProcess[]> => {
+      const added = chunksOf(some, perProcess).map((nodes) => {
+        const fleet = fork(join(import.meta.dirname, 'fleet.js'));
+        fleets.push(fleet);
+        fleet.send({ do: 'start', dist: options.dist, url: server.url, nodes } satisfies FleetCommand);
+        return fleet;
+      });
+      await Promise.all(added.map((fleet) => once(fleet, 'message')));
+      return added;
+    };
+    await start(replayed, REPLAYED_PER_PROCESS);
+    // One interval, until all of them have written their records.
+    if (replayed.length > 0) await pause(3_000);
     const startedAt = performance.now();
-    const plans = plansOf(options.nodes);
-    for (let from = 0; from < plans.length; from += NODES_PER_PROCESS) {
-      const fleet = fork(join(import.meta.dirname, 'fleet.js'));
-      fleets.push(fleet);
-      const nodes = plans.slice(from, from + NODES_PER_PROCESS);
-      fleet.send({ do: 'start', dist: options.dist, url: server.url, nodes } satisfies FleetCommand);
-    }
-    await Promise.all(fleets.map((fleet) => once(fleet, 'message')));
+    const unstarted = await readStats(redis);
+    const realFleets = await start(real, NODES_PER_PROCESS);
     const startSeconds = (performance.now() - startedAt) / 1_000;
+    const started = await readStats(redis);
     // One lease, until what the start has left behind is over.
     await pause(5_000);
-    const first = await reports(fleets);
+    const first = await reports(realFleets);
     const before = await readStats(redis);
     await pause(options.restMs);
     const after = await readStats(redis);
-    const rest = await reports(fleets);
+    const rest = await reports(realFleets);
     const point = {
       nodes: options.nodes,
+      real: real.length,
       nodesPerService: options.nodes / SERVICES,
       connections: (after.clients - 1) / options.nodes,
       memoryPerNodeBytes: (after.memoryBytes - empty.memoryBytes) / options.nodes,
       startSeconds,
+      start: {
+        redisCpuMs: started.cpuMs - unstarted.cpuMs,
+        commandsPerNode: commandsBetween(unstarted, started) / real.length,
+      },
       rest: loadBetween(before, after, options.nodes),
-      ownCpuUsPerNode: (rest.cpuMs * 1_000) / (options.restMs / 1_000) / options.nodes,
+      ownCpuUsPerNode: (rest.cpuMs * 1_000) / (options.restMs / 1_000) / real.length,
       lateMs: rest.lateMs,
       warnings: [...first.warnings, ...rest.warnings],
     };
     if (options.restOnly) return point;
-    const watchers = Math.min(WATCHERS, options.nodes);
+    const watchers = Math.min(WATCHERS, real.length);
     return {
       ...point,
-      ...(await changes(options.dist, server.url, redis, fleets, watchers)),
-      ...(await flush(redis, fleets, options.nodes)),
+      ...(await changes(options.dist, server.url, redis, realFleets, watchers)),
+      // A replayed node does not look again at what it watches, which is what a flush costs.
+      ...(replayed.length === 0 ? await flush(redis, fleets, options.nodes) : {}),
     };
   } finally {
     for (const fleet of fleets) fleet.kill('SIGKILL');
@@ -108,20 +134,24 @@ export async function measurePoint(options: MeasureOptions): Promise<Partial<Sca
   }
 }
 
-/** Nodes spread evenly over the services; each watches three others, and the first 1,000 also the popular one. */
-function plansOf(nodes: number): NodePlan[] {
+/**
+ * Nodes spread evenly over the services; each watches three. The first real ones, up to 1,000, also are those who watch
+ * the popular service.
+ */
+function plansOf(nodes: number, real: number): NodePlan[] {
   return Array.from({ length: nodes }, (_, at) => {
     const watches = Array.from(
       { length: WATCHES },
       (_unused, step) => `s${(at * 7 + step * 31 + 1) % SERVICES}`,
     );
-    if (
-      at % Math.max(1, Math.floor(nodes / WATCHERS)) === 0 &&
-      at / Math.max(1, Math.floor(nodes / WATCHERS)) < WATCHERS
-    )
-      watches[0] = POPULAR;
-    return { service: `s${at % SERVICES}`, watches };
+    if (at < Math.min(WATCHERS, real)) watches[0] = POPULAR;
+    return { service: `s${at % SERVICES}`, watches, isReplayed: at >= real };
   });
+}
+
+function chunksOf<T>(list: readonly T[], size: number): T[][] {
+  const starts = Array.from({ length: Math.ceil(list.length / size) }, (_, at) => at * size);
+  return starts.map((start) => list.slice(start, start + size));
 }
 
 async function reports(fleets: readonly ChildProcess[]): Promise<FleetReport> {

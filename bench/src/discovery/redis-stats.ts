@@ -31,6 +31,11 @@ export async function readStats(redis: Redis): Promise<RedisStats> {
   };
 }
 
+/** How many commands Redis ran between two counts. */
+export function commandsBetween(before: RedisStats, after: RedisStats): number {
+  return [...callsBetween(before, after).values()].reduce((sum, count) => sum + count, 0);
+}
+
 /** What one node costs Redis in a second, and all together. */
 export interface RedisLoad {
   readonly commandsPerNode: number;
@@ -47,16 +52,20 @@ export interface RedisLoad {
 export function loadBetween(before: RedisStats, after: RedisStats, nodes: number): RedisLoad {
   const seconds = (after.at - before.at) / 1_000;
   const rate = (count: number): number => count / seconds / nodes;
-  const calls = [...after.calls]
-    .filter(([name]) => name !== 'info')
-    .map(([name, count]) => [name, count - (before.calls.get(name) ?? 0)] as const)
-    .filter(([, count]) => count > 0);
+  const calls = [...callsBetween(before, after)];
   return {
-    commandsPerNode: rate(calls.reduce((sum, [, count]) => sum + count, 0)),
+    commandsPerNode: rate(commandsBetween(before, after)),
     readsPerNode: rate(after.reads - before.reads),
     bytesInPerNode: rate(after.bytesIn - before.bytesIn),
     bytesOutPerNode: rate(after.bytesOut - before.bytesOut),
     cpuPercent: (after.cpuMs - before.cpuMs) / seconds / 10,
     calls: Object.fromEntries(calls.map(([name, count]) => [name, Number(rate(count).toFixed(4))])),
   };
+}
+
+function callsBetween(before: RedisStats, after: RedisStats): Map<string, number> {
+  const grown = [...after.calls]
+    .filter(([name]) => name !== 'info')
+    .map(([name, count]) => [name, count - (before.calls.get(name) ?? 0)] as const);
+  return new Map(grown.filter(([, count]) => count > 0));
 }

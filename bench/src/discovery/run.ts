@@ -12,6 +12,8 @@ import { measureRefresh, type RefreshCost } from './refresh.js';
 export const DISCOVERY_USAGE = `npm run bench -- --discovery [OPTIONS]
   --nodes A,B     the sizes of the mesh (default: 100,1000,3000,10000); none: \`0\`
   --refresh A,B   the sizes of the service whose view is read (default: 100,1000,10000); none: \`0\`
+  --real N        so many nodes of them are registries of the library (default: 2000); the others only ask Redis for
+                  what a node at rest asks
   --rest          only what the mesh costs at rest
   --seconds N     how long that is measured (default: 10)
   --dist DIR      the compiled library to measure (default: the packed one)
@@ -39,6 +41,7 @@ export async function runDiscovery(args: readonly string[]): Promise<void> {
       discovery: { type: 'boolean' },
       nodes: { type: 'string', default: '100,1000,3000,10000' },
       refresh: { type: 'string', default: '100,1000,10000' },
+      real: { type: 'string', default: '2000' },
       rest: { type: 'boolean', default: false },
       seconds: { type: 'string', default: '10' },
       dist: { type: 'string', default: LIBRARY },
@@ -54,13 +57,20 @@ export async function runDiscovery(args: readonly string[]): Promise<void> {
     : {};
   const points = [...(results[label]?.points ?? [])];
   const refresh = [...(results[label]?.refresh ?? [])];
+  const real = wholes('--real', values.real)[0]!;
   const restMs = 1_000 * wholes('--seconds', values.seconds)[0]!;
   const keep = (): void => {
     const entry = { date: new Date().toISOString().slice(0, 10), machine: machine(), points, refresh };
     writeFileSync(RESULTS, `${JSON.stringify({ ...results, [label]: entry }, undefined, 2)}\n`);
   };
   for (const nodes of wholes('--nodes', values.nodes).filter((count) => count > 0)) {
-    const point = await measurePoint({ nodes, restMs, dist, restOnly: values.rest });
+    const point = await measurePoint({
+      nodes,
+      real: Math.min(real, nodes),
+      restMs,
+      dist,
+      restOnly: values.rest,
+    });
     console.log(JSON.stringify(point));
     replace(points, point);
     if (values.write) keep();

@@ -86,7 +86,7 @@ export class RedisScan {
           master.scan(from, 'MATCH', RECORD_PATTERN, 'COUNT', SCAN_COUNT),
         );
         for (const [service, ids] of this.idsByService(keys)) {
-          if (await this.add(service, ids, await indexes.scores(service))) grown.add(service);
+          if (await this.add(service, ids, await indexes.read(service))) grown.add(service);
         }
         cursor = next;
       } while (cursor !== '0' && !this.closed);
@@ -119,20 +119,16 @@ export class RedisScan {
    * A score that is over says that a node does not keep the index itself: its key is read at every look. Resolves with
    * true when some of the nodes were not in the index.
    */
-  private async add(
-    service: string,
-    ids: Iterable<string>,
-    scores: ReadonlyMap<string, number>,
-  ): Promise<boolean> {
+  private async add(service: string, ids: Iterable<string>, { scores, readAt }: IndexAt): Promise<boolean> {
     const { session } = this;
-    const now = session.clock.now();
-    const doubtful = [...ids].filter((id) => (scores.get(id) ?? 0) <= now);
+    // As of the reading: a walk that takes longer than a lease must not take everybody's for over.
+    const doubtful = [...ids].filter((id) => (scores.get(id) ?? 0) <= readAt);
     if (doubtful.length === 0 || this.closed) return false;
     const keys = doubtful.map((id) => recordKey(service, id));
     const values = await readMany(session, keys);
     const live = doubtful.filter((id, at) => this.isRecord(service, id, values[at] ?? null));
     if (live.length === 0) return false;
-    const members = live.flatMap((id) => [now, id]);
+    const members = live.flatMap((id) => [readAt, id]);
     await session.run((redis) => redis.zadd(indexKey(service), ...members));
     const added = live.filter((id) => !scores.has(id));
     const [first] = added;
@@ -152,22 +148,30 @@ export class RedisScan {
   }
 }
 
+/** An index, and when it was read, by the clock of Redis. */
+interface IndexAt {
+  readonly scores: ReadonlyMap<string, number>;
+  readonly readAt: number;
+}
+
 /** The indexes as one walk found them, each read once. */
 class Indexes {
-  private readonly read = new Map<string, ReadonlyMap<string, number>>();
+  private readonly found = new Map<string, IndexAt>();
 
   constructor(private readonly session: RedisSession) {}
 
-  async scores(service: string): Promise<ReadonlyMap<string, number>> {
-    const known = this.read.get(service);
+  async read(service: string): Promise<IndexAt> {
+    const known = this.found.get(service);
     if (known !== undefined) return known;
     const { run, clock, timings } = this.session;
-    const since = clock.now() - indexGraceMs(timings);
+    const readAt = clock.now();
+    const since = readAt - indexGraceMs(timings);
     const members = await run((redis) => redis.zrangebyscore(indexKey(service), since, '+inf', 'WITHSCORES'));
     const scores = new Map<string, number>();
     for (let at = 0; at + 1 < members.length; at += 2) scores.set(members[at] ?? '', Number(members[at + 1]));
-    this.read.set(service, scores);
-    return scores;
+    const index = { scores, readAt };
+    this.found.set(service, index);
+    return index;
   }
 }
 
