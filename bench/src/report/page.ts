@@ -45,7 +45,10 @@ function runPart({ machine, versions, command, date, rounds, windowMs, peers }: 
   const { cpu, cores, memoryGb, system } = machine;
   const rows = [
     ['machine', `${cpu}, ${cores} cores, ${memoryGb} GB, ${system}`],
-    ['command', `\`${command}\`, ${rounds} rounds of ${windowMs} ms for each peer and case`],
+    [
+      'command',
+      `\`${command}\`, at least ${rounds} rounds of at least ${windowMs} ms for each peer and case`,
+    ],
     ['date', date],
     ...Object.entries(versions),
     ...peers.flatMap(({ label, absent }) => (absent === undefined ? [] : [[label, `absent: ${absent}`]])),

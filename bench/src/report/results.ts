@@ -6,7 +6,9 @@ import { spreadOf, type Spread } from '../statistics.js';
 export interface Results {
   readonly date: string;
   readonly command: string;
+  /** The least of all cases. */
   readonly rounds: number;
+  /** The least of all cases. */
   readonly windowMs: number;
   readonly machine: Machine;
   /** Versions, by name of package or program. */

@@ -72,6 +72,8 @@ export function mergedResults(kept: Results | undefined, fresh: Results): Result
   return {
     ...kept,
     command: 'npm run bench -- --write --case CASE',
+    rounds: Math.min(kept.rounds, fresh.rounds),
+    windowMs: Math.min(kept.windowMs, fresh.windowMs),
     peers: [...peers.values()],
     cases: [...byName.values()].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)),
   };
