@@ -8,7 +8,7 @@ import type { Peer } from './peers/peer.js';
 import type { CaseResult } from './report/results.js';
 
 /** Warm-up before the first round, as a share of the window of a round. */
-const WARM_UP = 0.5;
+const WARM_UP = 1;
 
 /** What one peer has given so far. */
 interface Trial {

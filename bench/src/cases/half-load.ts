@@ -12,6 +12,8 @@ const BYTES = 100;
 /** The maximum is what calls with so many in flight give. */
 const IN_FLIGHT = 128;
 const LOAD = 0.5;
+/** The heap of a process that has slept is small, and grows again in collections of garbage that a steady service does not see. */
+const LEAD = 1;
 /** How often the maximum is looked for that sets the rate of all. */
 const SEARCHES = 3;
 /** After the search for a maximum: for its garbage and its queues to go, in milliseconds. */
@@ -97,7 +99,7 @@ async function latencyAt(
 type Rate = Pick<Schedule, 'callsPerSecond' | 'pace'>;
 
 function scheduled(each: Case, pair: Pair, limits: Limits, schedule: Rate): Promise<Measurement> {
-  return measureDrive(each, pair, limits, { ...schedule });
+  return measureDrive(each, pair, limits, { ...schedule }, LEAD);
 }
 
 async function findMaximum(each: Case, pair: Pair, { windowMs }: Limits): Promise<number> {
