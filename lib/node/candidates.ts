@@ -2,6 +2,7 @@
  * Which nodes of a service calls are given to: the subset of those that the registry lists, and all that have dialled this
  * node to be called. Calls with a key choose among all nodes, so that every client finds the same one for it.
  */
+import { ServiceLoad } from '../routing/node-load.js';
 import type { Picker, PickerFactory, PickRequest } from '../routing/picker.js';
 import { Ranking } from '../routing/ranking.js';
 import type { RemoteNode } from './remote-node.js';
@@ -16,6 +17,8 @@ export interface CandidateOptions {
 }
 
 export class Candidates {
+  /** The calls that are open at all of them. */
+  readonly load = new ServiceLoad<RemoteNode>();
   private readonly ranking: Ranking<RemoteNode>;
   /** Nodes that the registry does not list. They have chosen this node to be called by, so they are not chosen from. */
   private readonly portless = new Set<RemoteNode>();
@@ -72,6 +75,22 @@ export class Candidates {
   /** The node whose turn it is. */
   pick(request: PickRequest): RemoteNode | undefined {
     return request.key !== undefined && this.isSubset ? this.pickByKey(request) : this.picker.pick(request);
+  }
+
+  /**
+   * The node for a call without a wish. With many calls under way, the one that has just answered takes the next, as long as it has
+   * less than its share of all that is open: so calls which were answered together are followed by calls that leave together, and
+   * are read together, which costs half of what it costs one by one.
+   */
+  pickForCall(request: PickRequest): RemoteNode | undefined {
+    const { answered, open } = this.load;
+    if (
+      answered !== undefined &&
+      answered.load.open * this.members.length < open &&
+      this.memberSet.has(answered)
+    )
+      return answered;
+    return this.picker.pick(request);
   }
 
   /** The next in turn for which `accepts` holds, else any such node; the picker knows nothing of such wishes. */

@@ -92,6 +92,13 @@ export class Directory {
     return node?.available === true ? node : undefined;
   }
 
+  /** {@link pick} for a call, which counts as open there until it ends. */
+  pickForCall(wish: NodeWish): RemoteNode | undefined {
+    return wish.nodeId === undefined && wish.key === undefined && wish.accepts === undefined
+      ? this.candidates.pickForCall(wish)
+      : this.pick(wish);
+  }
+
   /** Gives the waiter a node as soon as there is one; `picked` is the one that {@link pick} has given it. */
   wait(waiter: Waiter, picked: RemoteNode | undefined): void {
     if (this.closed) {
@@ -187,6 +194,7 @@ export class Directory {
   private addNode(id: string, record: NodeRecord | undefined): RemoteNode {
     const { service } = this;
     const node: RemoteNode = new RemoteNode({ id, service, record }, this.deps, {
+      load: this.candidates.load,
       channel: () => {
         const channel = this.inbound.ofNode(id);
         return channel?.peer.service === service ? channel : undefined;

@@ -26,8 +26,10 @@ export class PendingCall implements Waiter, CallCarrier {
     this.directory.wait(this, picked);
   }
 
-  take(_node: RemoteNode, channel: PacketChannel | undefined): void {
-    if (this.call.open) channel?.request(this.call);
+  take(node: RemoteNode, channel: PacketChannel | undefined): void {
+    if (!this.call.open || channel === undefined) return;
+    this.call.countAt(node.load);
+    channel.request(this.call);
   }
 
   fail(error: MeshError): void {
@@ -45,10 +47,13 @@ export class PendingCall implements Waiter, CallCarrier {
 
 /** Gives a call to a node of the directory: at once, or as soon as there is one. */
 export function placeCall(call: OutboundCall, directory: Directory, wish: NodeWish): void {
-  const node = directory.pick(wish);
+  const node = directory.pickForCall(wish);
   const channel = node?.channel;
-  if (channel === undefined) new PendingCall(call, wish, directory).wait(node);
-  else channel.request(call);
+  if (node === undefined || channel === undefined) new PendingCall(call, wish, directory).wait(node);
+  else {
+    call.countAt(node.load);
+    channel.request(call);
+  }
 }
 
 /** A node that was waited for. */

@@ -5,6 +5,7 @@ import type { Http2Stream, OutgoingHttpHeaders } from 'node:http2';
 import { HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';
+import { NodeLoad, type ServiceLoad } from '../routing/node-load.js';
 import type { Candidate } from '../routing/picker.js';
 import { addressOf } from '../transport/network.js';
 import type { PacketChannel, PacketHandler } from '../transport/packet-channel.js';
@@ -36,6 +37,8 @@ export interface RemoteNodeIdentity {
 
 /** How a remote node stands with the directory it is in. */
 export interface RemoteNodeHost {
+  /** What its calls count to. */
+  readonly load: ServiceLoad<RemoteNode>;
   /** The channel that the node has opened to us: it serves our calls too. */
   channel(): PacketChannel | undefined;
   /** True when it is to be reached again once it has failed; otherwise it is left until somebody asks for it. */
@@ -50,6 +53,8 @@ const CLOSE_TIMEOUT_MS = 1_000;
 export class RemoteNode implements Candidate {
   readonly id: string;
   readonly service: string;
+  /** The calls of this node that are open there. */
+  readonly load: NodeLoad<RemoteNode>;
   /** True while the registry lists it. */
   listed: boolean;
   /** It said that it takes nothing new; that holds until its connection ends. */
@@ -81,6 +86,7 @@ export class RemoteNode implements Candidate {
   ) {
     this.id = id;
     this.service = service;
+    this.load = new NodeLoad<RemoteNode>(this, host.load);
     this.current = record;
     this.listed = record !== undefined;
     this.connection = new DialledSession(deps.options, {

@@ -36,6 +36,13 @@ export interface CallCarrier {
   wasSent(call: OutboundCall): boolean;
 }
 
+/** Where a call counts as long as it is open. */
+export interface CallLoad {
+  begin(): void;
+  /** `answered`: by the peer, with a value. */
+  end(answered: boolean): void;
+}
+
 export class OutboundCall implements Timed {
   timedPrevious: Timed | undefined = undefined;
   timedNext: Timed | undefined = undefined;
@@ -55,6 +62,7 @@ export class OutboundCall implements Timed {
   /** Set while it waits for a node: says what was found, for the error when its time runs out. */
   describeWait: (() => string) | undefined = undefined;
   private ended = false;
+  private load: CallLoad | undefined = undefined;
 
   constructor(
     readonly request: CallRequest,
@@ -75,10 +83,18 @@ export class OutboundCall implements Timed {
     return this.request.timeoutMs === 0 ? Infinity : Math.max(0, this.timedAt - performance.now());
   }
 
+  /** The call is given to a node, where it counts from here on. */
+  countAt(load: CallLoad): void {
+    if (this.ended) return;
+    this.load?.end(false);
+    this.load = load;
+    load.begin();
+  }
+
   /** A packet of the answer has come. */
   receive(packet: ResponsePacket): void {
     if (this.ended) return;
-    if (packet.isDisposed === true || packet.err) this.finish(false);
+    if (packet.isDisposed === true || packet.err) this.finish(false, !packet.err);
     // The answer is a stream, and it has begun: the limit is for answers that stay out.
     else this.deadlines.remove(this);
     this.observer.onPacket(packet);
@@ -121,9 +137,10 @@ export class OutboundCall implements Timed {
     this.fail(error, true);
   }
 
-  private finish(tellPeer: boolean): void {
+  private finish(tellPeer: boolean, answered = false): void {
     this.ended = true;
     this.deadlines.remove(this);
+    this.load?.end(answered);
     this.carrier?.release(this, tellPeer);
   }
 }
