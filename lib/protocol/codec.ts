@@ -2,6 +2,7 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import type { FramePayload } from './frame.js';
 import { isEventHead, peekPacket } from './json-head.js';
+import { jsonText } from './json-text.js';
 import { MeshError } from './mesh-error.js';
 import type { PeekedPacket } from './packet.js';
 
@@ -32,7 +33,7 @@ export const JSON_CODEC: Codec = {
   encode(value) {
     let text: string | undefined;
     try {
-      text = JSON.stringify(value) as string | undefined;
+      text = jsonText(value);
     } catch (cause) {
       throw notSerializable(cause instanceof Error ? cause.message : String(cause), cause);
     }

@@ -45,6 +45,8 @@ export function payloadBytes(payload: FramePayload): number {
 
 /** True when the payload is larger than `maxBytes`; counts UTF-8 only when the length in characters leaves a doubt. */
 export function exceeds(payload: FramePayload, maxBytes: number): boolean {
+  // A character is at least one byte.
+  if (payload.length > maxBytes) return true;
   return mostBytesOf(payload) > maxBytes && payloadBytes(payload) > maxBytes;
 }
 
