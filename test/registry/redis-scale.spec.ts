@@ -64,6 +64,25 @@ describe('a node at rest', () => {
     expect(after.reads - before.reads).toBeLessThan(2 * beats);
   });
 
+  it('reads the logs of all services that it watches in one command', async () => {
+    const registry = registries.open(server.url);
+    for (const service of ['orders', 'billing', 'stock']) await see(registry, service).watch.ready;
+    // Lets the first looks, which come one by one, pass.
+    await pause(3 * FAST.heartbeatIntervalMs);
+    const before = (await counters()).calls;
+    await pause(10 * FAST.heartbeatIntervalMs);
+    const after = (await counters()).calls;
+    const grown = (name: string): number => (after[name] ?? 0) - (before[name] ?? 0);
+    expect(grown('zrangebyscore')).toBeGreaterThan(15);
+    expect(grown('xread')).toBeLessThan(grown('zrangebyscore') / 2);
+    // What is added to one of them is seen by its own watch alone.
+    const [orders, billing] = [newRecord({ service: 'orders' }), newRecord({ service: 'billing' })];
+    const seen = see(registry, 'orders');
+    await registries.open(server.url).announce(billing);
+    await registries.open(server.url).announce(orders);
+    await seen.waitFor([orders.id]);
+  });
+
   it('walks the keyspace together with all others about once in five intervals, for all services', async () => {
     const services = Array.from({ length: 10 }, (_, at) => `s${at}`);
     const watching = services.map((service) => see(registries.open(server.url), service));

@@ -36,7 +36,8 @@ async function startNode(socket: Socket, { service, watches }: NodePlan): Promis
   let lookedAt = Date.now();
   const beat = (): void => {
     const now = Date.now();
-    const position = `${lookedAt}-0`;
+    const positions = watches.map(() => `${lookedAt}-0`);
+    const logs = watches.map((watched) => `mesh:changes:${watched}`);
     const since = String(now - GRACE_MS);
     lookedAt = now;
     socket.write(
@@ -44,12 +45,9 @@ async function startNode(socket: Socket, { service, watches }: NodePlan): Promis
         command('zadd', `mesh:index:${service}`, String(now + LEASE_MS), id) +
         command('mget', 'mesh:epoch', 'mesh:scan') +
         watches
-          .map(
-            (watched) =>
-              command('xread', 'COUNT', LOG_ENTRIES, 'STREAMS', `mesh:changes:${watched}`, position) +
-              command('zrangebyscore', `mesh:index:${watched}`, since, String(now)),
-          )
-          .join(''),
+          .map((watched) => command('zrangebyscore', `mesh:index:${watched}`, since, String(now)))
+          .join('') +
+        command('xread', 'COUNT', LOG_ENTRIES, 'STREAMS', ...logs, ...positions),
     );
     setTimeout(beat, INTERVAL_MS * (1 - JITTER + 2 * JITTER * Math.random()));
   };

@@ -7,7 +7,7 @@ import { logKey } from './redis-keys.js';
 import type { RedisSession } from './redis-session.js';
 
 /** The newest entries that are kept, at least. */
-const KEPT_ENTRIES = 1_000;
+export const KEPT_ENTRIES = 1_000;
 /** A log to which nothing is added disappears after this time; whoever has read it to its end misses nothing. */
 const LOG_TTL_MS = 3_600_000;
 /** The position before the first entry. */
@@ -52,16 +52,11 @@ export async function endOfLog(session: RedisSession, service: string): Promise<
   }
 }
 
-/** What was added after `position`; `undefined` when it is so much that some of it may be gone from the log already. */
-export async function readLog(
-  session: RedisSession,
-  service: string,
-  position: string,
-): Promise<LogAddition | undefined> {
-  const streams = await session.run((redis) =>
-    redis.xread('COUNT', KEPT_ENTRIES, 'STREAMS', logKey(service), position),
-  );
-  const entries = streams?.[0]?.[1] ?? [];
+/** One entry as Redis gives it: its position, and names and values in turn. */
+export type LogEntry = readonly [position: string, fields: readonly string[]];
+
+/** What the entries after `position` say; `undefined` when they are so many that some may be gone from the log already. */
+export function additionOf(entries: readonly LogEntry[], position: string): LogAddition | undefined {
   if (entries.length >= KEPT_ENTRIES) return undefined;
   const ids = entries.flatMap(([, fields]) => idsOf(fields));
   return { ids: new Set(ids), position: entries.at(-1)?.[0] ?? position };

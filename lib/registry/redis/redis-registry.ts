@@ -11,6 +11,7 @@ import { parseRegistryEvent } from './redis-events.js';
 import { SUBSCRIBERS_KEY } from './redis-keys.js';
 import { RedisLease } from './redis-lease.js';
 import { RedisLink } from './redis-link.js';
+import { RedisLogReader } from './redis-log-reader.js';
 import { RedisMarks } from './redis-marks.js';
 import { RedisScan } from './redis-scan.js';
 import type { RedisSession } from './redis-session.js';
@@ -64,7 +65,12 @@ class RedisStore implements RecordStore {
     };
     const { session } = this;
     this.lease = new RedisLease(session);
-    this.watchDeps = { session, marks: new RedisMarks(session), scan: new RedisScan(session) };
+    this.watchDeps = {
+      session,
+      marks: new RedisMarks(session),
+      log: new RedisLogReader(session),
+      scan: new RedisScan(session),
+    };
   }
 
   get url(): string {

@@ -6,7 +6,8 @@ import { isNodeId, parseNodeRecord, type NodeRecord } from '../node-record.js';
 import type { Look, StoreLookout } from '../record-store.js';
 import { eventsChannel, indexKey, recordKey } from './redis-keys.js';
 import { reap } from './redis-lease.js';
-import { endOfLog, readLog, type LogAddition } from './redis-log.js';
+import { endOfLog, type LogAddition } from './redis-log.js';
+import type { RedisLogReader } from './redis-log-reader.js';
 import type { Marks, RedisMarks } from './redis-marks.js';
 import { malformed, RedisScan, SCAN_EVERY_LOOKS } from './redis-scan.js';
 import { indexGraceMs, readMany, type RedisSession } from './redis-session.js';
@@ -20,6 +21,7 @@ const LEAST_REREAD_MS = 300_000;
 export interface RedisWatchDeps {
   readonly session: RedisSession;
   readonly marks: RedisMarks;
+  readonly log: RedisLogReader;
   readonly scan: RedisScan;
 }
 
@@ -98,14 +100,14 @@ export class RedisWatch implements StoreLookout {
 
   /** Brings what is known up to date, by as little as will do. */
   private async refresh(): Promise<Marks> {
-    const { session, marks } = this.deps;
+    const { session, marks, log } = this.deps;
     const { service, position } = this;
     await session.clock.measure(session.run);
     const now = session.clock.now();
     // All at once, so that it is one write together with the other looks and heartbeats of this instant.
     const [found, addition, doubtful] = await Promise.all([
       marks.read(),
-      position === undefined ? undefined : readLog(session, service, position),
+      position === undefined ? undefined : log.read(service, position),
       position === undefined ? [] : this.membersInDoubt(now),
     ]);
     const isSame = this.generationOf(found) === this.generation && now < this.rereadAt;
