@@ -7,8 +7,7 @@
  * the number of servers changes. Twitter's deterministic aperture gives clients and servers places on a ring: as even, but each client must
  * know how many there are of its own kind. Without such knowledge no choice is more even than this one: docs/adr/0017.
  */
-import type { Candidate } from './picker.js';
-import { hashOf, seedOf, weightOf } from './rendezvous.js';
+import { hashOf, seedOf, weightOf, type Identified } from './rendezvous.js';
 
 interface Entry<Node> {
   readonly node: Node;
@@ -16,7 +15,7 @@ interface Entry<Node> {
 }
 
 /** Iterates from the most wanted node to the least. */
-export class Ranking<Node extends Candidate> implements Iterable<Node> {
+export class Ranking<Node extends Identified> implements Iterable<Node> {
   private entries: Entry<Node>[] = [];
   private sorted = true;
   private readonly seed: number;
@@ -77,13 +76,13 @@ export class Ranking<Node extends Candidate> implements Iterable<Node> {
 }
 
 /** The heavier first; nodes of the same weight by their ids, so that the order in which they came does not count. */
-function byWeight(a: Entry<Candidate>, b: Entry<Candidate>): number {
+function byWeight(a: Entry<Identified>, b: Entry<Identified>): number {
   if (a.weight !== b.weight) return b.weight - a.weight;
   return a.node.id > b.node.id ? -1 : a.node.id < b.node.id ? 1 : 0;
 }
 
 /** Where it is, or would be. */
-function placeOf(entries: readonly Entry<Candidate>[], wanted: Entry<Candidate>): number {
+function placeOf(entries: readonly Entry<Identified>[], wanted: Entry<Identified>): number {
   let low = 0;
   let high = entries.length;
   while (low < high) {

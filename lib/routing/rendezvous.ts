@@ -4,12 +4,16 @@
  *
  * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", IEEE/ACM ToN 6(1), 1998.
  */
-import type { Candidate } from './picker.js';
 
 const { imul } = Math;
 
+/** What can be hashed. */
+export interface Identified {
+  readonly id: string;
+}
+
 /** The candidates of one moment. Their ids are hashed once, so that a key costs one step for each of them. */
-export class Rendezvous<Node extends Candidate> {
+export class Rendezvous<Node extends Identified> {
   private readonly hashes: Int32Array;
 
   constructor(private readonly candidates: readonly Node[]) {
@@ -32,6 +36,16 @@ export class Rendezvous<Node extends Candidate> {
       bestWeight = weight;
     }
     return best;
+  }
+
+  /** All candidates, from the highest weight for `key` to the lowest. */
+  ranked(key: string): readonly Node[] {
+    const { candidates, hashes } = this;
+    const seed = seedOf(key);
+    return candidates
+      .map((node, at) => ({ node, weight: weightOf(seed, hashes[at] ?? 0) }))
+      .sort((a, b) => b.weight - a.weight || (a.node.id > b.node.id ? -1 : 1))
+      .map(({ node }) => node);
   }
 }
 

@@ -1,8 +1,9 @@
 /** Round robin: everyone in turn, keys excepted. */
 import { describe, expect, it } from '@jest/globals';
 import { roundRobin } from '../../lib/routing/round-robin.js';
+import { candidate } from '../support/candidates.js';
 
-const [a, b, c] = [{ id: 'a' }, { id: 'b' }, { id: 'c' }];
+const [a, b, c] = [candidate('a'), candidate('b'), candidate('c')];
 
 function picksOf(picker: ReturnType<typeof roundRobin>, times: number): string[] {
   return Array.from({ length: times }, () => picker.pick({})?.id ?? 'nobody');

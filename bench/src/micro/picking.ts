@@ -11,7 +11,13 @@ export const pickingPieces: readonly Piece[] = [1, 100, 1_000].flatMap((count) =
   const nodes = Array.from({ length: count }, (_, n) => nodeOf(n));
   const size = count === 1 ? '1 node' : `${count.toLocaleString('en')} nodes`;
   const inTurn = roundRobin(nodes, undefined);
-  const candidates = new Candidates({ nodeId: 'client-0001', subsetSize: SUBSET, picker: roundRobin });
+  const candidates = new Candidates({
+    nodeId: 'client-0001',
+    subsetSize: SUBSET,
+    picker: roundRobin,
+    slowStartMs: 0,
+    zone: undefined,
+  });
   for (const node of nodes) candidates.add(node);
   candidates.refresh();
   let turn = 0;
@@ -42,5 +48,6 @@ export const pickingPieces: readonly Piece[] = [1, 100, 1_000].flatMap((count) =
 function nodeOf(n: number): RemoteNode {
   const id = `node-${String(n).padStart(4, '0')}`;
   const record = { id, service: 'orders', host: '10.0.0.7', port: 4_100 };
-  return { id, record, available: true, isMember: true } as unknown as RemoteNode;
+  const health = { admits: true, wantsTrial: false };
+  return { id, record, available: true, isMember: true, weight: 1, health } as unknown as RemoteNode;
 }
