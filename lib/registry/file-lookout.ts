@@ -24,6 +24,8 @@ export interface FileLookoutDeps {
 export class FileLookout implements StoreLookout {
   private readonly notices: FolderWatch;
   private generation: string | undefined;
+  /** Those whose record stands and is over; one that leaves removes it. */
+  private expired: string[] = [];
 
   constructor(
     private readonly service: string,
@@ -38,7 +40,7 @@ export class FileLookout implements StoreLookout {
     for (;;) {
       const records = await this.list(generation);
       const now = await this.identify();
-      if (now === generation) return { records, generation };
+      if (now === generation) return { records, generation, lost: this.expired };
       // The folder was exchanged in between: the files of one must not be taken for those of the other.
       generation = now;
     }
@@ -51,6 +53,7 @@ export class FileLookout implements StoreLookout {
   private async list(generation: string): Promise<NodeRecord[]> {
     if (generation !== this.generation) this.notices.stop();
     this.generation = generation;
+    this.expired = [];
     // First the notices, then the files: what is written in between is noticed.
     this.notices.start();
     const names = await readdir(this.folder).catch((error: unknown) => {
@@ -107,6 +110,7 @@ export class FileLookout implements StoreLookout {
     }
     const now = this.deps.clock.now();
     if (expiresAt > now) return record;
+    this.expired.push(id);
     if (expiresAt <= now - REMOVE_AFTER_MS) await rm(file, { force: true });
     return undefined;
   }

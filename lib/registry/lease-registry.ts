@@ -146,7 +146,8 @@ export class LeaseRegistry implements ServiceRegistry {
       this.lookouts.delete(service);
       void lookout.close();
     };
-    const lookout = new Lookout(this.store.lookOut(service), this.lookoutOwner(`look ${service}`, idle));
+    const owner = this.lookoutOwner(`look ${service}`, idle);
+    const lookout = new Lookout(service, this.store.lookOut(service), owner);
     this.lookouts.set(service, lookout);
     return lookout;
   }

@@ -4,7 +4,7 @@
  * A record that is gone means a node that left, except right after the store itself may have lost its records (flushed,
  * restarted, failed over, unreachable for a while). Then everybody is missing though nobody left, and the nodes write
  * their records again within a heartbeat. So what was known before such an event is held for one TTL, each node until
- * it is seen again or says itself that it leaves.
+ * it is seen again or says itself that it leaves. The same holds, for longer, for nodes that are lost with most of their service.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { NodeRecord } from './node-record.js';
@@ -23,6 +23,17 @@ export const EMPTY_NODE_SET: NodeSet = { nodes: new Map(), heldUntil: new Map() 
 export function doubtStore(set: NodeSet, now: number, ttlMs: number): NodeSet {
   if (set.nodes.size === 0) return set;
   return { nodes: set.nodes, heldUntil: new Map([...set.nodes.keys()].map((id) => [id, now + ttlMs])) };
+}
+
+/** Holds these nodes until an instant, also those that a look has just removed. */
+export function holdNodes(set: NodeSet, records: readonly NodeRecord[], until: number): NodeSet {
+  const nodes = new Map(set.nodes);
+  const heldUntil = new Map(set.heldUntil);
+  for (const record of records) {
+    if (!nodes.has(record.id)) nodes.set(record.id, record);
+    heldUntil.set(record.id, until);
+  }
+  return { nodes: nodes.size === set.nodes.size ? set.nodes : nodes, heldUntil };
 }
 
 /** The node said that it leaves: it is held no longer, so the next look that misses it removes it. */

@@ -51,4 +51,9 @@ export interface Look {
   readonly records: readonly NodeRecord[];
   /** Changes when the store may have lost records since the look before: flushed, restarted, reconnected. */
   readonly generation: string;
+  /**
+   * Ids that are gone since the look before and have not left, as far as the store can tell: their leases have ended. Those that have
+   * told (`hint` with `leftId`) may be among them. A store that cannot tell leaves it out.
+   */
+  readonly lost?: readonly string[] | undefined;
 }

@@ -12,6 +12,7 @@ import {
   type RegistryTimings,
   type ServiceRegistry,
 } from './registry.js';
+import { ThreadedRegistry } from './thread/threaded-registry.js';
 
 export type { RedisSettings } from './redis/redis-target.js';
 
@@ -28,6 +29,8 @@ export interface OpenRegistryOptions {
   readonly redis?: RedisSettings | undefined;
   /** @default the clock, the timers and the randomness of this process */
   readonly clock?: RegistryClock | undefined;
+  /** Announcements are kept alive by a thread of their own; without effect for `memory:`. @default in this thread */
+  readonly leaseThread?: { readonly maxBlockedMs: number } | undefined;
 }
 
 const SILENT: RegistryLogger = { warn: () => undefined, log: () => undefined };
@@ -47,11 +50,17 @@ export function openRegistry(
     logger: options.logger ?? SILENT,
     clock: options.clock ?? SYSTEM_CLOCK,
   };
+  const local = openLocal(url, options.redis, deps);
+  if (options.leaseThread === undefined || /^memory:/i.test(url)) return local;
+  return new ThreadedRegistry(local, { url, redis: options.redis, ...deps, ...options.leaseThread });
+}
+
+function openLocal(url: string, redis: RedisSettings | undefined, deps: LeaseRegistryDeps): ServiceRegistry {
   const [, scheme, rest = ''] = /^([a-z]+):(.*)$/is.exec(url) ?? [];
   switch (scheme?.toLowerCase()) {
     case 'redis':
     case 'rediss':
-      return openRedisRegistry(url, options.redis, deps);
+      return openRedisRegistry(url, redis, deps);
     case 'file':
       if (directoryOf(rest) === '') throw invalidUrl(url);
       return openFileRegistry(directoryOf(rest), deps);

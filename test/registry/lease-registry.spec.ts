@@ -68,6 +68,24 @@ describe('a registry whose store was lost', () => {
     await registry.close();
   });
 
+  it('says for how long it is stale, ever more rarely, and how long it was when it is back', async () => {
+    const { clock, logger, registry, control } = setUp();
+    await registry.announce(newRecord());
+    control.up = false;
+    control.listener().lost('cut');
+    await clock.advance(61_000);
+    expect(registry.status).toMatchObject({ state: 'stale', since: clock.now() - 61_000 });
+    expect(logger.warnings.map((text) => /is away|stale for \d+ s/.exec(text)?.[0])).toEqual([
+      'is away',
+      expect.stringMatching(/^stale for 1\d s$/),
+      expect.stringMatching(/^stale for 3\d s$/),
+    ]);
+    control.up = true;
+    await clock.advance(2_000);
+    expect(logger.logs).toEqual([expect.stringMatching(/is back; it was stale for 6[1-3] s$/)]);
+    await registry.close();
+  });
+
   it('does not take a link for standing that was lost in the breath in which it was opened', async () => {
     const { clock, log, registry } = setUp({
       open: async (listener) => {

@@ -6,6 +6,7 @@ import {
   applyLook,
   doubtStore,
   EMPTY_NODE_SET,
+  holdNodes,
   listNodes,
   releaseNode,
   type NodeSet,
@@ -49,6 +50,15 @@ describe('a set of nodes', () => {
     const early = applyLook(doubted, [], 99 + TTL);
     expect(idsOf(early)).toEqual(['a', 'b']);
     expect(idsOf(applyLook(early, [], 100 + TTL))).toEqual([]);
+  });
+
+  it('holds the nodes that it is told to hold, also those that a look has removed, and not longer', () => {
+    const both = applyLook(EMPTY_NODE_SET, [a, b], 0);
+    const one = applyLook(both, [b], 1);
+    const held = applyLook(holdNodes(one, [a, b], 100), [], 2);
+    expect(idsOf(held)).toEqual(['a', 'b']);
+    expect(idsOf(applyLook(releaseNode(held, 'a'), [], 3))).toEqual(['b']);
+    expect(idsOf(applyLook(held, [], 100))).toEqual([]);
   });
 
   it('lets a node go as soon as it was seen again and then is gone', () => {

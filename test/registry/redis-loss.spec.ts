@@ -7,7 +7,7 @@ import { Redis } from 'ioredis';
 import { MeshError } from '../../lib/protocol/mesh-error.js';
 import { toRecordJson } from '../../lib/registry/node-record.js';
 import { SYSTEM_CLOCK, type RegistryClock } from '../../lib/registry/registry-clock.js';
-import type { ServiceRegistry } from '../../lib/registry/registry.js';
+import type { RegistryTimings, ServiceRegistry } from '../../lib/registry/registry.js';
 import { freePort, RedisServer, type RedisServerOptions } from '../support/redis-server.js';
 import { eventually, FAST, newRecord, ONE_BEAT_MS, pause, Registries, see } from './registry-fixture.js';
 
@@ -136,7 +136,9 @@ describe('without Redis at the start', () => {
     const record = newRecord();
     await registries.open(server.url).announce(record);
     await seen.waitFor([record.id]);
-    expect(logger.logs).toEqual([`the registry redis://127.0.0.1:${port} is back`]);
+    expect(logger.logs).toEqual([
+      expect.stringMatching(`the registry redis://127.0.0.1:${port} is back; it was stale for \\d+ s`),
+    ]);
   });
 });
 
@@ -201,7 +203,8 @@ describe('Redis lost during the run', () => {
     expect(seen.history).toHaveLength(told);
     expect(logger.warnings).toHaveLength(2);
     expect(logger.warnings.join()).toContain(`the registry ${server.url} is away`);
-    expect(logger.logs).toEqual([`the registry ${server.url} is back`, `the registry ${server.url} is back`]);
+    const back = expect.stringMatching(`the registry ${server.url} is back; it was stale for 2 s`);
+    expect(logger.logs).toEqual([back, back]);
   });
 
   it('finds new nodes again, and drops after one TTL those that did not come back', async () => {
@@ -373,5 +376,65 @@ describe('a flushed Redis', () => {
     await eventually(() => expect(deaf.nodes()).toHaveLength(1));
     await announcement.withdraw();
     await deaf.waitFor([], ONE_BEAT_MS);
+  });
+});
+
+describe('a Redis that takes no records of most nodes', () => {
+  /** The registry of a user who may do everything but write records. */
+  async function mute(server: RedisServer, timings: Partial<RegistryTimings> = {}): Promise<ServiceRegistry> {
+    const redis = client(server.url);
+    await redis.call('ACL', 'SETUSER', 'mute', 'on', '>pw', '~*', '&*', '+@all');
+    return registries.open(server.url.replace('redis://', 'redis://mute:pw@'), { timings });
+  }
+
+  it('makes nobody disappear: those who are lost with most of their service are held, which is said once', async () => {
+    const server = await startRedis();
+    const writer = await mute(server);
+    const records = [newRecord(), newRecord(), newRecord(), newRecord()];
+    const standing = await Promise.all(records.map((record) => writer.announce(record)));
+    const seen = see(registries.open(server.url));
+    const ids = records.map(({ id }) => id);
+    await seen.waitFor(ids);
+    const redis = client(server.url);
+    await redis.call('ACL', 'SETUSER', 'mute', '-set', '-zadd');
+    await eventually(() => expect(isStale(writer)).toBe(true));
+    await eventually(async () => expect(await redis.keys('mesh:service:*')).toEqual([]));
+    await pause(2 * FAST.ttlMs);
+    expect(seen.nodes().map(({ id }) => id)).toEqual(ids.toSorted());
+    const held = logger.warnings.filter((text) => text.includes('are gone from the registry at once'));
+    expect(held).toEqual([expect.stringMatching(/^\d nodes of orders .* go on being used for 6 s/)]);
+
+    // Nobody is held who has come back, or who leaves.
+    await redis.call('ACL', 'SETUSER', 'mute', '+set', '+zadd');
+    await eventually(async () => expect(await redis.keys('mesh:service:*')).toHaveLength(4), ONE_BEAT_MS);
+    await eventually(() => expect(writer.status.state).toBe('connected'));
+    for (const announcement of standing.slice(0, 3)) await announcement.withdraw();
+    await seen.waitFor([ids[3] ?? '']);
+  });
+
+  it('lets them go when the time is over and they did not come back', async () => {
+    const server = await startRedis();
+    const timings = { heartbeatIntervalMs: 50, ttlMs: 250 };
+    const writer = await mute(server, timings);
+    const [first, second] = [newRecord(), newRecord()];
+    await writer.announce(first);
+    await writer.announce(second);
+    const seen = see(registries.open(server.url, { timings }));
+    await seen.waitFor([first.id, second.id]);
+    await client(server.url).call('ACL', 'SETUSER', 'mute', '-set', '-zadd');
+    // One lease, and six in which they are held.
+    await seen.waitFor([], 10_000);
+    expect(logger.warnings.join()).toContain('2 nodes of orders are gone from the registry at once');
+  });
+
+  it('does not hold those who all leave at once', async () => {
+    const server = await startRedis();
+    const registry = registries.open(server.url);
+    await Promise.all([1, 2, 3].map(() => registry.announce(newRecord())));
+    const seen = see(registries.open(server.url));
+    await eventually(() => expect(seen.nodes()).toHaveLength(3));
+    await registry.close();
+    await seen.waitFor([], ONE_BEAT_MS);
+    expect(logger.warnings).toEqual([]);
   });
 });

@@ -208,9 +208,13 @@ describe('mesh:subscribers in Redis', () => {
 
 describe('what a record says of the handlers of its node', () => {
   it('is left out where there is nothing to say', () => {
-    expect(withAnnounced({ zone: 'a' }, { events: [], idempotent: [] })).toEqual({ zone: 'a' });
-    expect(withAnnounced({}, { events: ['a'], idempotent: [] })).toEqual({ mesh: { events: ['a'] } });
-    expect(withAnnounced({}, { events: [], idempotent: ['b'] })).toEqual({ mesh: { idempotent: ['b'] } });
+    const nothing = announcedOf(undefined);
+    expect(withAnnounced({ zone: 'a' }, nothing)).toEqual({ zone: 'a' });
+    expect(withAnnounced({}, { ...nothing, events: ['a'] })).toEqual({ mesh: { events: ['a'] } });
+    expect(withAnnounced({}, { ...nothing, idempotent: ['b'] })).toEqual({ mesh: { idempotent: ['b'] } });
+    expect(withAnnounced({}, { ...nothing, weight: 2, zone: 'a' })).toEqual({
+      mesh: { weight: 2, zone: 'a' },
+    });
   });
 
   it.each([
@@ -220,8 +224,13 @@ describe('what a record says of the handlers of its node', () => {
     { mesh: [] },
     { mesh: { events: 'user.*' } },
     { mesh: { events: [1] } },
+    { mesh: { weight: 0 } },
+    { mesh: { weight: -1 } },
+    { mesh: { weight: '2' } },
+    { mesh: { weight: 1e9 } },
+    { mesh: { zone: 7 } },
   ])('is nothing where others have written %j', (metadata) => {
-    expect(announcedOf({ metadata })).toEqual({ events: [], idempotent: [] });
+    expect(announcedOf({ metadata })).toEqual(announcedOf(undefined));
     expect(takesEvents(metadata)).toBe(false);
   });
 });

@@ -35,6 +35,10 @@ export class RedisWatch implements StoreLookout {
   private readonly listening: Promise<void>;
   private known = new Map<string, Known>();
   private records: readonly NodeRecord[] = [];
+  /** Those that are gone since the last answer, but for peers that keep no index: their leaving cannot be told from their loss. */
+  private lost: string[] = [];
+  /** Those with a key whose lease in the index was over at the last look. */
+  private unindexed: ReadonlySet<string> = new Set();
   /** Up to where the log was read; `undefined`: all records are to be read. */
   private position: string | undefined;
   private generation = '';
@@ -76,7 +80,9 @@ export class RedisWatch implements StoreLookout {
   }
 
   private answer(): Look {
-    return { records: this.records, generation: this.generation };
+    const { records, generation, lost } = this;
+    if (lost.length > 0) this.lost = [];
+    return { records, generation, lost };
   }
 
   private isScanDue({ scannedAt }: Marks): boolean {
@@ -137,6 +143,7 @@ export class RedisWatch implements StoreLookout {
       );
       this.take(known);
     }
+    this.unindexed = new Set(doubtful.filter((id) => this.known.has(id)));
     this.position = addition.position;
   }
 
@@ -191,6 +198,7 @@ export class RedisWatch implements StoreLookout {
     this.known = known;
     if (known.size === before.size && [...known].every(([id, one]) => before.get(id) === one)) return;
     this.records = [...known.values()].map(({ record }) => record);
+    for (const id of before.keys()) if (!known.has(id) && !this.unindexed.has(id)) this.lost.push(id);
   }
 
   private validIds(ids: Iterable<string>): string[] {
