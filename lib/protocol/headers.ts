@@ -28,6 +28,8 @@ export const HEADER = {
   codec: 'x-mesh-codec',
   /** The stream carries one large packet: `request`, or the token that stands in the place of an answer's packet. */
   packet: 'x-mesh-packet',
+  /** On a packet channel: the kinds of packets beyond those of version 1 that the sender takes. */
+  accepts: 'x-mesh-accepts',
 } as const;
 
 /** The trailers that end the callee's half of a call stream. */

@@ -69,11 +69,32 @@ export interface DrainPacket {
   drain: true;
 }
 
+/** What a node says of itself to those who choose between it and others. */
+export interface LoadReport {
+  /** Calls of all its callers that it is answering, those that wait for their turn included. */
+  readonly open: number;
+  /** How late its event loop is, in ms: the mean since the last report. */
+  readonly delayMs: number;
+}
+
+/** This is how busy I am. */
+export interface LoadPacket {
+  load: LoadReport;
+}
+
 export type Packet =
-  RequestPacket | EventPacket | ResponsePacket | PlaceholderPacket | CancelPacket | OpenPacket | DrainPacket;
+  | RequestPacket
+  | EventPacket
+  | ResponsePacket
+  | PlaceholderPacket
+  | CancelPacket
+  | OpenPacket
+  | DrainPacket
+  | LoadPacket;
 
 /** The kinds of packets. */
-export type PacketKind = 'request' | 'event' | 'response' | 'placeholder' | 'cancel' | 'open' | 'drain';
+export type PacketKind =
+  'request' | 'event' | 'response' | 'placeholder' | 'cancel' | 'open' | 'drain' | 'load';
 
 /** What is known of a packet that is too long to be read. */
 export interface PeekedPacket {
@@ -103,7 +124,8 @@ export function packetKind(value: unknown): PacketKind | undefined {
   if (id !== undefined) return undefined;
   if ((value as DrainPacket).drain === true) return 'drain';
   if (typeof (value as OpenPacket).open === 'string') return 'open';
-  return undefined;
+  const { load } = value as Partial<LoadPacket>;
+  return typeof load === 'object' && load !== null && !Array.isArray(load) ? 'load' : undefined;
 }
 
 /** True for what may stand as a packet's `id`. */
@@ -132,4 +154,14 @@ export function readMetadata(value: unknown): Metadata | undefined {
 /** The remaining budget in milliseconds, or `undefined` when the value is not a number of at least 0. */
 export function readTimeoutMs(value: unknown): number | undefined {
   return typeof value === 'number' && value >= 0 && Number.isFinite(value) ? value : undefined;
+}
+
+/** What a load packet says, or `undefined` when one of its numbers is not finite, or below 0. */
+export function readLoad({ load }: LoadPacket): LoadReport | undefined {
+  const { open, delayMs } = load;
+  return isAmount(open) && isAmount(delayMs) ? { open, delayMs } : undefined;
+}
+
+function isAmount(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && Number.isFinite(value);
 }

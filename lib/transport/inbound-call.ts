@@ -22,6 +22,16 @@ export interface ReplyCarrier {
   settle(call: InboundCall): void;
 }
 
+/** The turn of a call on a node that handles only so many at a time. */
+export interface CallTurn {
+  /** The call is answered or cancelled; that ends its turn unless a handler holds it. */
+  settled(): void;
+  /** A handler runs for the call: the turn lasts until {@link release}, also when the caller gives up before. */
+  hold(): void;
+  /** The handler has ended. */
+  release(): void;
+}
+
 /** Exactly one terminal packet leaves for each call that is not cancelled; after it every method does nothing. */
 export class InboundCall {
   readonly id: PacketId;
@@ -38,6 +48,8 @@ export class InboundCall {
   private expiry: CallExpiry | undefined;
   /** Told once when the call is cancelled or expires; set by who runs the handler. */
   onCancel: (() => void) | undefined;
+  /** Set where the node handles only so many calls at a time. */
+  turn: CallTurn | undefined;
 
   constructor(
     packet: RequestPacket,
@@ -173,6 +185,7 @@ export class InboundCall {
   private settle(state: 'answered' | 'cancelled'): void {
     this.state = state;
     this.expiry?.stop();
+    this.turn?.settled();
     this.carrier.settle(this);
   }
 }

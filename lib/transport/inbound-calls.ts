@@ -26,6 +26,9 @@ export interface InboundCallsHost {
   fault(kind: string, message: string): void;
 }
 
+/** How soon a call that finds too many open on its channel may come again, in ms: long enough for many of them to end. */
+const RETRY_AFTER_MS = 50;
+
 export class InboundCalls implements ReplyCarrier {
   private readonly calls = new Map<PacketId, InboundCall>();
   private readonly answers: LargeAnswers;
@@ -91,9 +94,7 @@ export class InboundCalls implements ReplyCarrier {
         new MeshError(
           'RESOURCE_EXHAUSTED',
           `more than limits.maxOpenCalls (${maxOpenCalls}) calls are open on this channel`,
-          {
-            delivery: 'refused',
-          },
+          { delivery: 'refused', details: { retryAfterMs: RETRY_AFTER_MS } },
         ),
       );
       return undefined;

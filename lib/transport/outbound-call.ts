@@ -1,9 +1,16 @@
 /** A call this node makes: from the wish to the last packet of its answer, whichever channel it ends up on. */
-import { MeshError, type MeshErrorOrigin } from '../protocol/mesh-error.js';
+import { MeshError } from '../protocol/mesh-error.js';
 import type { EventAck, Metadata, PacketId, ResponsePacket } from '../protocol/packet.js';
 import type { DeadlineQueue, Timed } from './deadline-queue.js';
 import type { HeldAnswer } from './held-answer.js';
 import type { LargeSend } from './large-send.js';
+
+/** How a call is made again: see `RetryOptions` of the routing. */
+export interface CallRetry {
+  readonly attempts?: number;
+  readonly baseMs?: number;
+  readonly maxMs?: number;
+}
 
 /** What is asked of the peer. */
 export interface CallRequest {
@@ -15,6 +22,12 @@ export interface CallRequest {
   readonly metadata: Metadata | undefined;
   /** Until the answer, or for a stream of answers its first value; 0 = no limit. */
   readonly timeoutMs: number;
+  /** How it is made again when it fails; what is left out is as the node has it. */
+  readonly retry?: CallRetry | undefined;
+  /** True when it may run twice, false when not. @default as the nodes of the service have announced for its route */
+  readonly idempotent?: boolean | undefined;
+  /** Made a second time, on another node, when there is no answer after so long, in ms; only where it may run twice. */
+  readonly hedgeAfterMs?: number | undefined;
   /** For an event whose acknowledgement is the answer. */
   readonly ack?: EventAck | undefined;
 }
@@ -36,11 +49,25 @@ export interface CallCarrier {
   wasSent(call: OutboundCall): boolean;
 }
 
-/** Where a call counts as long as it is open. */
-export interface CallLoad {
+/**
+ * How a call ended as far as the node is concerned: `answered` with whatever its handler gave or threw, `failed` because of the node or
+ * the way to it, `busy` because it takes no more now, `neutral` for reasons that say nothing of it.
+ */
+export type CallOutcome = 'answered' | 'failed' | 'busy' | 'neutral';
+
+/** The node that a call was given to, where it counts as long as it is open. */
+export interface CallPlace {
   begin(): void;
-  /** `answered`: by the peer, with a value. */
-  end(answered: boolean): void;
+  /** The first value of a stream of answers has come, `tookMs` after the call was given to the node. */
+  began(tookMs: number, nowMs: number): void;
+  /** The call has ended; `tookMs` is `undefined` after {@link began}, `reason` that of a failure. */
+  end(outcome: CallOutcome, tookMs: number | undefined, nowMs: number, reason: MeshError | undefined): void;
+}
+
+/** Who may make a call again that has failed. */
+export interface CallRecovery {
+  /** True when it has taken the call over: then the failure is not the end of it. */
+  recover(call: OutboundCall, error: MeshError): boolean;
 }
 
 export class OutboundCall implements Timed {
@@ -62,7 +89,17 @@ export class OutboundCall implements Timed {
   /** Set while it waits for a node: says what was found, for the error when its time runs out. */
   describeWait: (() => string) | undefined = undefined;
   private ended = false;
-  private load: CallLoad | undefined = undefined;
+  private place: CallPlace | undefined = undefined;
+  private placedAt = 0;
+  /** Who is asked when it fails; `undefined`: nobody. */
+  recovery: CallRecovery | undefined = undefined;
+  /** Where it wants to go, as {@link recovery} knows it. */
+  wish: unknown = undefined;
+  /** How often it was made, and where; `undefined` while that is once at the most. */
+  attempts: { count: number; readonly nodes: Set<string> } | undefined = undefined;
+  /** True when an earlier attempt may have reached its handler. */
+  mayHaveRun = false;
+  private begun = false;
 
   constructor(
     readonly request: CallRequest,
@@ -84,37 +121,54 @@ export class OutboundCall implements Timed {
   }
 
   /** The call is given to a node, where it counts from here on. */
-  countAt(load: CallLoad): void {
+  placeAt(place: CallPlace): void {
     if (this.ended) return;
-    this.load?.end(false);
-    this.load = load;
-    load.begin();
+    this.place = place;
+    this.placedAt =
+      this.waited || this.request.timeoutMs === 0 ? performance.now() : this.timedAt - this.request.timeoutMs;
+    place.begin();
   }
 
   /** A packet of the answer has come. */
   receive(packet: ResponsePacket): void {
     if (this.ended) return;
-    if (packet.isDisposed === true || packet.err) this.finish(false, !packet.err);
-    // The answer is a stream, and it has begun: the limit is for answers that stay out.
-    else this.deadlines.remove(this);
+    if (packet.isDisposed === true || packet.err) this.finish(false, 'answered');
+    else if (!this.begun) {
+      // The answer is a stream, and it has begun: the limit is for answers that stay out.
+      this.begun = true;
+      this.deadlines.remove(this);
+      const now = performance.now();
+      this.place?.began(now - this.placedAt, now);
+    }
     this.observer.onPacket(packet);
   }
 
   /** Ends the call with an error of the transport. `tellPeer` sends a cancel when the peer still works on it. */
   fail(error: MeshError, tellPeer = false): void {
     if (this.ended) return;
-    const origin: MeshErrorOrigin = {
+    const failure = error.at({
       service: this.service,
       nodeId: this.carrier?.peerNodeId,
       pattern: this.request.route,
-    };
-    this.finish(tellPeer);
-    this.observer.onFailure(error.at(origin));
+    });
+    if (!this.begun && this.recovery?.recover(this, failure) === true) return;
+    this.finish(tellPeer, outcomeOf(error), error);
+    this.observer.onFailure(this.mayHaveRun ? failure.withDelivery('unknown') : failure);
+  }
+
+  /** Takes the call from the channel that carries it, so that it can be made again. `error` is why. */
+  detach(error: MeshError): void {
+    this.leave(outcomeOf(error), error);
+    this.carrier?.release(this, error.delivery === 'unknown');
+    this.carrier = undefined;
+    this.large = undefined;
+    this.held = undefined;
+    if (error.delivery === 'unknown') this.mayHaveRun = true;
   }
 
   /** The caller no longer wants the answer: nothing more is called. */
   cancel(): void {
-    if (!this.ended) this.finish(true);
+    if (!this.ended) this.finish(true, 'neutral');
   }
 
   onTimeout(): void {
@@ -137,10 +191,34 @@ export class OutboundCall implements Timed {
     this.fail(error, true);
   }
 
-  private finish(tellPeer: boolean, answered = false): void {
+  private finish(tellPeer: boolean, outcome: CallOutcome, reason?: MeshError): void {
     this.ended = true;
     this.deadlines.remove(this);
-    this.load?.end(answered);
+    this.leave(outcome, reason);
     this.carrier?.release(this, tellPeer);
+  }
+
+  private leave(outcome: CallOutcome, reason: MeshError | undefined): void {
+    const { place } = this;
+    if (place === undefined) return;
+    this.place = undefined;
+    const now = performance.now();
+    place.end(outcome, this.begun ? undefined : now - this.placedAt, now, reason);
+  }
+}
+
+function outcomeOf({ code, delivery }: MeshError): CallOutcome {
+  switch (code) {
+    case 'RESOURCE_EXHAUSTED':
+      return delivery === 'refused' ? 'busy' : 'neutral';
+    // One that is shutting down refuses what comes late, which is in order.
+    case 'UNAVAILABLE':
+      return delivery === 'refused' ? 'neutral' : 'failed';
+    case 'DEADLINE_EXCEEDED':
+    case 'INTERNAL':
+    case 'DATA_LOSS':
+      return 'failed';
+    default:
+      return 'neutral';
   }
 }

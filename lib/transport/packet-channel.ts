@@ -7,10 +7,13 @@ import type { WireLimits } from '../protocol/limits.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import {
   packetKind,
+  readLoad,
   readMetadata,
   type CancelPacket,
   type EventAck,
   type EventPacket,
+  type LoadPacket,
+  type LoadReport,
   type Metadata,
   type OpenPacket,
   type PlaceholderPacket,
@@ -68,6 +71,8 @@ export interface PacketHandler {
   onDefaultRaw(channel: PacketChannel): RawChannel | undefined;
   /** An event that was handed over has not left as a whole, or the peer has not taken it. */
   onLargeEventLost(route: string, channel: PacketChannel, error: MeshError): void;
+  /** The peer says how busy it is. */
+  onLoad(report: LoadReport, channel: PacketChannel): void;
   /** The peer wants no new requests on this channel. */
   onDrain(channel: PacketChannel): void;
   /** The peer, which cannot open streams, wishes for one; answered by `channel.fulfil` or `channel.refuseWish`. */
@@ -121,6 +126,7 @@ export class PacketChannel
   private readonly inbound: InboundCalls;
   private readonly events = new EventLedger();
   private eventsHeard = 0;
+  private reports = 0;
   private readonly faults = new Set<string>();
   private raw: RawChannel | undefined;
   private peerDrains = false;
@@ -186,9 +192,9 @@ export class PacketChannel
     return this.events.unsent(this.frames.framesWritten);
   }
 
-  /** Grows with all that goes over it, keep-alive excepted: a channel that is used shows another number each time. */
+  /** Grows with all that goes over it, keep-alive and load excepted: a channel that is used shows another number each time. */
   get traffic(): number {
-    return this.frames.framesQueued + this.eventsHeard;
+    return this.frames.framesQueued - this.reports + this.eventsHeard;
   }
 
   private get isIdle(): boolean {
@@ -259,6 +265,13 @@ export class PacketChannel
     this.frames.send(this.codec.encode({ drain: true }));
   }
 
+  /** Says how busy this node is, to a peer that takes that. Throws a `MeshError` when the peer does not read. */
+  report({ open, delayMs }: LoadReport): void {
+    if (this.closed || !this.peer.takesLoad || !this.frames.writable) return;
+    this.frames.send(this.codec.encode({ load: { open, delayMs } }));
+    this.reports += 1;
+  }
+
   /** Calls `listener` once as soon as no call is open in either direction. */
   onIdle(listener: () => void): void {
     if (this.isIdle || this.closed) listener();
@@ -312,6 +325,10 @@ export class PacketChannel
       case 'open':
         if (this.peer.plain) break;
         this.onOpen(value as OpenPacket);
+        return;
+      case 'load':
+        if (this.peer.plain) break;
+        this.onLoad(value as LoadPacket);
         return;
       case undefined:
     }
@@ -440,6 +457,11 @@ export class PacketChannel
     const onFailure = (error: MeshError): void => this.handler.onLargeEventLost(route, this, error);
     const send = this.large.send(payload, undefined, { onDone: doNothing, onFailure });
     if (send === undefined) this.sendEvent(payload);
+  }
+
+  private onLoad(packet: LoadPacket): void {
+    const report = readLoad(packet);
+    if (report !== undefined) this.handler.onLoad(report, this);
   }
 
   private onDrain(): void {
