@@ -14,16 +14,28 @@ export interface CandidateOptions {
   /** How many of the listed nodes calls without a key are spread over; `Infinity`: all. */
   readonly subsetSize: number;
   readonly picker: PickerFactory;
+  /** How long a new node gets fewer calls, in ms; 0 = none. */
+  readonly slowStartMs: number;
+  /** Where the node that chooses stands; nodes of the same zone are wanted before others. */
+  readonly zone: string | undefined;
 }
+
+/** Below this share of healthy nodes all are used: what is left could not carry the load, and would fail next. */
+const PANIC_SHARE = 0.5;
 
 export class Candidates {
   /** The calls that are open at all of them. */
-  readonly load = new ServiceLoad<RemoteNode>();
+  readonly load: ServiceLoad<RemoteNode>;
   private readonly ranking: Ranking<RemoteNode>;
   /** Nodes that the registry does not list. They have chosen this node to be called by, so they are not chosen from. */
   private readonly portless = new Set<RemoteNode>();
   private members: readonly RemoteNode[] = [];
   private memberSet: ReadonlySet<RemoteNode> = new Set();
+  /** The members that may be given a call because they have just answered, and what they weigh together. */
+  private followers: ReadonlySet<RemoteNode> = new Set();
+  private followersWeight = 0;
+  /** A member that waits for the one call which tries it. */
+  private trial: RemoteNode | undefined;
   private picker: Picker<RemoteNode>;
   /** Of all nodes; made for the first call with a key. */
   private keyed: { readonly among: readonly RemoteNode[]; readonly picker: Picker<RemoteNode> } | undefined;
@@ -31,6 +43,7 @@ export class Candidates {
   private allWanted = false;
 
   constructor(private readonly options: CandidateOptions) {
+    this.load = new ServiceLoad(options.slowStartMs);
     this.ranking = new Ranking(options.nodeId);
     this.picker = options.picker<RemoteNode>([], undefined);
   }
@@ -63,9 +76,10 @@ export class Candidates {
 
   /** Something has changed that nodes are chosen by. */
   refresh(): void {
-    const members = this.ranking.first(this.limit, (node) => node.available);
-    for (const node of this.portless) if (node.isMember && node.available) members.push(node);
+    const members = this.chosen();
     this.keyedIsOld = true;
+    this.trial = members.find(({ health, channel }) => health.wantsTrial && channel !== undefined);
+    this.follow(members);
     if (sameNodes(members, this.members)) return;
     this.members = members;
     this.memberSet = new Set(members);
@@ -78,16 +92,18 @@ export class Candidates {
   }
 
   /**
-   * The node for a call without a wish. With many calls under way, the one that has just answered takes the next, as long as it has
-   * less than its share of all that is open: so calls which were answered together are followed by calls that leave together, and
-   * are read together, which costs half of what it costs one by one.
+   * The node for a call without a wish: one that is to be tried again, since by what is known of it no picker would choose it. With
+   * many calls under way, the one that has just answered takes the next, as long as it has less than its share of all that is open: so
+   * calls which were answered together are followed by calls that leave together, and are read together, which costs half of what it
+   * costs one by one.
    */
   pickForCall(request: PickRequest): RemoteNode | undefined {
+    if (this.trial !== undefined) return this.trial;
     const { answered, open } = this.load;
     if (
       answered !== undefined &&
-      answered.load.open * this.members.length < open &&
-      this.memberSet.has(answered)
+      answered.load.open * this.followersWeight < open * answered.weight &&
+      this.followers.has(answered)
     )
       return answered;
     return this.picker.pick(request);
@@ -99,9 +115,7 @@ export class Candidates {
       const node = this.picker.pick(request);
       if (node !== undefined && accepts(node)) return node;
     }
-    for (const node of this.ranking) if (node.available && accepts(node)) return node;
-    for (const node of this.portless) if (node.isMember && node.available && accepts(node)) return node;
-    return undefined;
+    return this.anyOf((node) => node.health.admits && accepts(node)) ?? this.anyOf(accepts);
   }
 
   /** A node to which nothing need be dialled. */
@@ -121,6 +135,52 @@ export class Candidates {
     return this.memberSet.has(node);
   }
 
+  /** With a zone, only nodes of that zone follow their own answers; others get what the picker gives them. */
+  private follow(members: readonly RemoteNode[]): void {
+    const { zone } = this.options;
+    const near = zone === undefined ? members : members.filter((node) => node.zone === zone);
+    const followers = near.length === 0 ? members : near;
+    this.followersWeight = followers.reduce((sum, { weight }) => sum + weight, 0);
+    this.followers = new Set(followers);
+  }
+
+  private anyOf(accepts: (node: RemoteNode) => boolean): RemoteNode | undefined {
+    for (const node of this.ranking) if (node.available && accepts(node)) return node;
+    for (const node of this.portless) if (node.isMember && node.available && accepts(node)) return node;
+    return undefined;
+  }
+
+  /**
+   * Those that calls are spread over. Nodes that are left out for their health count again when too few others remain: a service that
+   * fails as a whole is asked as a whole ("panic threshold" of Envoy).
+   */
+  private chosen(): RemoteNode[] {
+    return this.healthy((accepts) => this.wanted(accepts));
+  }
+
+  private healthy(choose: (accepts: (node: RemoteNode) => boolean) => RemoteNode[]): RemoteNode[] {
+    const reachable = choose((node) => node.available);
+    const healthy = reachable.filter(({ health }) => health.admits);
+    if (healthy.length === reachable.length) return reachable;
+    const isPanic = healthy.length < PANIC_SHARE * reachable.length;
+    // Others take the places of those that are left out.
+    return isPanic ? reachable : choose((node) => node.available && node.health.admits);
+  }
+
+  private wanted(accepts: (node: RemoteNode) => boolean): RemoteNode[] {
+    const { zone } = this.options;
+    const nodes =
+      zone === undefined
+        ? this.ranking.first(this.limit, accepts)
+        : this.ranking.first(this.limit, (node) => node.zone === zone && accepts(node));
+    if (zone !== undefined && nodes.length < this.limit)
+      nodes.push(
+        ...this.ranking.first(this.limit - nodes.length, (node) => node.zone !== zone && accepts(node)),
+      );
+    for (const node of this.portless) if (node.isMember && accepts(node)) nodes.push(node);
+    return nodes;
+  }
+
   private get limit(): number {
     return this.allWanted ? Infinity : this.options.subsetSize;
   }
@@ -128,8 +188,11 @@ export class Candidates {
   private pickByKey(request: PickRequest): RemoteNode | undefined {
     if (this.keyedIsOld || this.keyed === undefined) {
       this.keyedIsOld = false;
-      const among = this.ranking.first(Infinity, (node) => node.available);
-      for (const node of this.portless) if (node.isMember && node.available) among.push(node);
+      const among = this.healthy((accepts) => {
+        const nodes = this.ranking.first(Infinity, accepts);
+        for (const node of this.portless) if (node.isMember && accepts(node)) nodes.push(node);
+        return nodes;
+      });
       if (this.keyed === undefined || !sameNodes(among, this.keyed.among))
         this.keyed = { among, picker: this.options.picker(among, this.keyed?.picker) };
     }

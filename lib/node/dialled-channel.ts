@@ -1,4 +1,5 @@
 /** Opens the packet channel with a node that this one has dialled. */
+import { acceptsHeaders } from '../protocol/accepts.js';
 import { codecHeaders } from '../protocol/codecs.js';
 import { HEADER } from '../protocol/headers.js';
 import { FrameStream } from '../transport/frame-stream.js';
@@ -24,7 +25,7 @@ export async function openDialledChannel(
   session: Session,
   { options, packets, service, serves }: DialledChannelRequest,
 ): Promise<PacketChannel> {
-  const request = { ...openingHeaders(options), ...codecHeaders(options.codec) };
+  const request = { ...openingHeaders(options), ...codecHeaders(options.codec), ...acceptsHeaders() };
   if (serves) request[HEADER.listen] = 'false';
   const accepted = await session.open(request, options.connectTimeoutMs);
   const { stream, headers } = accepted;

@@ -11,7 +11,14 @@ export interface DialledSessionEvents {
   onOpened(): void;
   /** The connection that stood is gone. */
   onLost(error: MeshError): void;
+  /** The connection has stood for as long as one may: another one is to take its place. */
+  onAged(): void;
 }
+
+/** The longest delay that a timer of Node takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+/** So much longer or shorter may each connection stand, so that those which were opened together do not end together. */
+const AGE_JITTER = 0.1;
 
 export class DialledSession {
   private session: Session | undefined;
@@ -82,12 +89,24 @@ export class DialledSession {
       throw new MeshError('UNAVAILABLE', 'the mesh node was closed', { delivery: 'not-sent' });
     }
     this.session = session;
+    const age = this.ageLimit(session);
     session.onClose((error) => {
+      clearTimeout(age);
       if (this.session !== session) return;
       this.session = undefined;
       this.events.onLost(error);
     });
     this.events.onOpened();
     return session;
+  }
+
+  private ageLimit(session: Session): NodeJS.Timeout | undefined {
+    const { sessionMaxAgeMs } = this.options;
+    if (sessionMaxAgeMs === 0) return undefined;
+    const limitMs = sessionMaxAgeMs * (1 - AGE_JITTER + 2 * AGE_JITTER * Math.random());
+    const task = (): void => {
+      if (this.session === session) this.events.onAged();
+    };
+    return setTimeout(task, Math.min(limitMs, MAX_TIMER_MS)).unref();
   }
 }

@@ -1,34 +1,19 @@
 /** The nodes of one service as this node sees them: the registry's list, the connections, and who waits for one. */
 import { MeshError } from '../protocol/mesh-error.js';
+import type { LoadReport } from '../protocol/packet.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import type { ServiceRegistry, Watch } from '../registry/registry.js';
-import type { PickRequest } from '../routing/picker.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
+import { announcedOf } from '../registry/announced.js';
+import { Ejection } from '../routing/ejection.js';
+import type { OutboundCall } from '../transport/outbound-call.js';
+import { DirectoryRecovery, type CallRecoveryHost } from './call-recovery.js';
+import type { NodeWish, Waiter } from './waiter.js';
 import { Candidates } from './candidates.js';
 import { IdleSessions } from './idle-sessions.js';
 import { RemoteNode, type RemoteNodeDeps } from './remote-node.js';
+import { placeCall } from './pending.js';
 import { commonRefusal, describeUnreached } from './unreached.js';
-
-/** Where a call wants to go within a service. */
-export interface NodeWish extends PickRequest {
-  /** This node and no other. */
-  readonly nodeId?: string | undefined;
-  /** Streams too go over the channel that the node has opened, where there is one, before it is dialled. */
-  readonly back?: true | undefined;
-  /** Only nodes of such records (`undefined`: of none). @default every node */
-  readonly accepts?: ((record: NodeRecord | undefined) => boolean) | undefined;
-}
-
-/** Something that waits until a node can take it. */
-export interface Waiter {
-  readonly wish: NodeWish;
-  /** True when the waiter needs no packet channel, but opens a stream of its own. */
-  readonly anyNode: boolean;
-  /** A node is there; with a packet channel unless `anyNode`. The waiter has left the queue. */
-  take(node: RemoteNode, channel: PacketChannel | undefined): void;
-  /** It can never be taken. The waiter has left the queue. */
-  fail(error: MeshError): void;
-}
 
 /** The nodes that have dialled this one. */
 export interface InboundNodes {
@@ -38,15 +23,20 @@ export interface InboundNodes {
   portlessOf(service: string): readonly PacketChannel[];
 }
 
-export class Directory {
+export class Directory implements CallRecoveryHost {
   private readonly nodes = new Map<string, RemoteNode>();
   private readonly waiters = new Set<Waiter>();
   private readonly candidates: Candidates;
+  private readonly ejection: Ejection;
+  /** Makes calls again that have failed. */
+  readonly recovery: DirectoryRecovery;
   private readonly idle: IdleSessions;
   private readonly watch: Watch;
   private retryScheduled = false;
   private kept = false;
   private closed = false;
+  /** True once the registry has listed nodes, which may be there for long: those that come later have just begun. */
+  private answered = false;
 
   constructor(
     readonly service: string,
@@ -54,10 +44,37 @@ export class Directory {
     private readonly deps: RemoteNodeDeps,
     private readonly inbound: InboundNodes,
   ) {
-    this.candidates = new Candidates(deps.options);
+    const { options } = deps;
+    this.candidates = new Candidates(options);
+    this.ejection = new Ejection(options.ejection);
+    this.recovery = new DirectoryRecovery(this, options.retry, options.retryBudget);
     this.idle = new IdleSessions(deps.options.idleSessionMs, (node) => this.candidates.has(node));
     this.watch = registry.watch(service, (records) => this.apply(records));
     this.refresh();
+  }
+
+  get isOpen(): boolean {
+    return !this.closed;
+  }
+
+  /** True when a node that is known announces that calls of the route may run twice. */
+  isIdempotent(route: string): boolean {
+    return this.knows((record) => record !== undefined && announcedOf(record).idempotent.includes(route));
+  }
+
+  passOver(error: MeshError): void {
+    const node = error.nodeId === undefined ? undefined : this.nodes.get(error.nodeId);
+    if (node?.available === true) node.passOver(error);
+  }
+
+  /** Gives a call to a node, at once or as soon as there is one, and looks after it until it ends. */
+  place(call: OutboundCall, wish: NodeWish): void {
+    this.recovery.attend(call, wish);
+    placeCall(call, this, wish);
+  }
+
+  placeAgain(call: OutboundCall, wish: NodeWish): void {
+    placeCall(call, this, wish);
   }
 
   /** Every node that is known, reachable or not. */
@@ -83,20 +100,31 @@ export class Directory {
 
   /** The node whose turn it is. Where it has a `channel`, a call goes out at once; else {@link wait} for it. */
   pick(wish: NodeWish): RemoteNode | undefined {
-    const { accepts } = wish;
-    if (wish.nodeId === undefined)
+    const { accepts, avoid } = wish;
+    if (wish.nodeId === undefined) {
+      if (avoid !== undefined) {
+        const other = this.candidates.pickAccepted(
+          wish,
+          ({ id, record }) => !avoid.has(id) && (accepts === undefined || accepts(record)),
+        );
+        if (other !== undefined) return other;
+      }
       return accepts === undefined
         ? this.candidates.pick(wish)
         : this.candidates.pickAccepted(wish, ({ record }) => accepts(record));
+    }
     const node = this.nodes.get(wish.nodeId) ?? this.adoptCaller(wish.nodeId);
     return node?.available === true ? node : undefined;
   }
 
   /** {@link pick} for a call, which counts as open there until it ends. */
   pickForCall(wish: NodeWish): RemoteNode | undefined {
-    return wish.nodeId === undefined && wish.key === undefined && wish.accepts === undefined
-      ? this.candidates.pickForCall(wish)
-      : this.pick(wish);
+    const anyWillDo =
+      wish.nodeId === undefined &&
+      wish.key === undefined &&
+      wish.accepts === undefined &&
+      wish.avoid === undefined;
+    return anyWillDo ? this.candidates.pickForCall(wish) : this.pick(wish);
   }
 
   /** Gives the waiter a node as soon as there is one; `picked` is the one that {@link pick} has given it. */
@@ -142,6 +170,11 @@ export class Directory {
     this.refresh();
   }
 
+  /** A node of this service says how busy it is. */
+  heard(nodeId: string, report: LoadReport): void {
+    this.nodes.get(nodeId)?.load.heard(report, performance.now());
+  }
+
   /** What was found, for the error of a call that waited in vain. */
   describe({ nodeId }: NodeWish): string {
     const { service, nodes, registry } = this;
@@ -157,6 +190,7 @@ export class Directory {
     this.waiters.clear();
     const error = new MeshError('UNAVAILABLE', 'the mesh node was closed', { delivery: 'not-sent' });
     for (const waiter of waiters) waiter.fail(error);
+    this.recovery.close();
     await Promise.all(this.known.map((node) => node.close()));
   }
 
@@ -172,6 +206,7 @@ export class Directory {
         this.candidates.list(node);
       }
     }
+    if (records.length > 0) this.answered = true;
     this.refresh();
   }
 
@@ -195,6 +230,8 @@ export class Directory {
     const { service } = this;
     const node: RemoteNode = new RemoteNode({ id, service, record }, this.deps, {
       load: this.candidates.load,
+      ejection: this.ejection,
+      isNew: () => this.answered,
       channel: () => {
         const channel = this.inbound.ofNode(id);
         return channel?.peer.service === service ? channel : undefined;
@@ -269,10 +306,12 @@ export class Directory {
   }
 
   /** A node that is ready steps in for one that must still be dialled, unless it has to be that one. */
-  private readyFor({ key, nodeId, accepts }: NodeWish, picked: RemoteNode): RemoteNode | undefined {
+  private readyFor({ key, nodeId, accepts, avoid }: NodeWish, picked: RemoteNode): RemoteNode | undefined {
     if (picked.channel !== undefined) return picked;
     if (key !== undefined || nodeId !== undefined) return undefined;
-    return this.candidates.connected((node) => accepts === undefined || accepts(node.record));
+    return this.candidates.connected(
+      ({ id, record }) => avoid?.has(id) !== true && (accepts === undefined || accepts(record)),
+    );
   }
 
   private failIfHopeless(waiter: Waiter): void {

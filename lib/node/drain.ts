@@ -75,7 +75,12 @@ function tell(channel: PacketChannel): void {
   }
 }
 
-function servedCalls({ inbound, dialled, streams }: Drained): number {
+/** Calls that are being answered. */
+export function servedCalls({
+  inbound,
+  dialled,
+  streams,
+}: Pick<Drained, 'inbound' | 'dialled' | 'streams'>): number {
   let count = streams.size;
   for (const channel of inbound) count += channel.servedCalls;
   for (const channel of dialled) count += channel.servedCalls;

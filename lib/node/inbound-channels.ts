@@ -1,5 +1,6 @@
 /** The channels that peers open to this node, or that it opens because they wish for them. */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { acceptsHeaders } from '../protocol/accepts.js';
 import { codecHeaders } from '../protocol/codecs.js';
 import { HEADER, headerOf } from '../protocol/headers.js';
 import { FrameStream } from '../transport/frame-stream.js';
@@ -156,7 +157,8 @@ export class InboundChannels implements ChannelAcceptor, InboundNodes, StreamCou
     const { options, packets } = this.deps;
     const codec = codecOfCaller(peer, headers);
     const identity = identityHeaders(options);
-    stream.respond({ ':status': 200, ...(peer.plain ? {} : { ...identity, ...codecHeaders(codec.name) }) });
+    const answer = peer.plain ? {} : { ...identity, ...codecHeaders(codec.name), ...acceptsHeaders() };
+    stream.respond({ ':status': 200, ...answer });
     const frames = new FrameStream(
       stream,
       options.limits,

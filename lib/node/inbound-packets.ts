@@ -5,6 +5,7 @@ import type { StreamWish } from '../transport/peer-streams.js';
 import { RawChannel } from '../transport/raw-channel.js';
 import { residualLinkOf } from '../transport/residual-link.js';
 import type { MeshError } from '../protocol/mesh-error.js';
+import type { LoadReport } from '../protocol/packet.js';
 import type { EventCounts } from './event-counts.js';
 import type { NodeHandlers } from './handlers.js';
 import type { ResolvedOptions } from './mesh-options.js';
@@ -16,6 +17,7 @@ export interface InboundPacketsDeps {
   onWish(wish: StreamWish, channel: PacketChannel): void;
   readonly events: EventCounts;
   onDrain(channel: PacketChannel): void;
+  onLoad(report: LoadReport, channel: PacketChannel): void;
   onClosed(channel: PacketChannel, error: MeshError | undefined): void;
 }
 
@@ -89,6 +91,10 @@ export class InboundPackets implements PacketHandler {
 
   onWish(wish: StreamWish, channel: PacketChannel): void {
     this.deps.onWish(wish, channel);
+  }
+
+  onLoad(report: LoadReport, channel: PacketChannel): void {
+    this.deps.onLoad(report, channel);
   }
 
   onDrain(channel: PacketChannel): void {

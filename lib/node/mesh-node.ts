@@ -12,8 +12,10 @@ import { Directories } from './directories.js';
 import { Directory } from './directory.js';
 import { newEventCounts, type EventCounts, type EventStatus } from './event-counts.js';
 import type { NodeHandlers } from './handlers.js';
+import { HedgedCall, type MakeCall, type RunningCall } from './hedged-call.js';
 import { InboundChannels } from './inbound-channels.js';
 import { InboundPackets } from './inbound-packets.js';
+import { servedCalls } from './drain.js';
 import type { MeshOptions, ResolvedOptions } from './mesh-options.js';
 import {
   OutboundStreams,
@@ -25,7 +27,7 @@ import { PeerEventBoard, type PeerEvents } from './peer-events.js';
 import type { PeerStatus } from './peer-status.js';
 import { peersOf } from './peers.js';
 import { OutboundEvents, type OutboundEvent, type PublishReceipt } from './outbound-events.js';
-import { placeCall } from './pending.js';
+import { OwnLoad, type LoadStatus } from './own-load.js';
 import { closedError } from './refusals.js';
 import { resolveOptions } from './resolve-options.js';
 import { PortReach } from './port-reach.js';
@@ -34,7 +36,7 @@ import type { Reach } from './reach.js';
 import { Serving } from './serving.js';
 import { ChannelStreams, NodeStreams, type StreamTarget } from './stream-targets.js';
 import { Subscribers } from './subscribers.js';
-import type { Target } from './target.js';
+import type { CallerTarget, ServiceTarget, Target } from './target.js';
 
 /** What other parts see of the life of a node. */
 export interface NodeStatus {
@@ -45,6 +47,7 @@ export interface NodeStatus {
   readonly draining: boolean;
   readonly registry: RegistryStatus;
   readonly events: EventStatus;
+  readonly load: LoadStatus;
   /** The nodes of every service that this node calls, and all others that have dialled it. */
   readonly peers: readonly PeerStatus[];
 }
@@ -64,6 +67,7 @@ export class MeshNode {
   private readonly packets: InboundPackets;
   private readonly peers: PeerEventBoard;
   private readonly serving: Serving;
+  private readonly load: OwnLoad;
   private closing: Promise<void> | undefined;
 
   /**
@@ -79,6 +83,9 @@ export class MeshNode {
       onWish: (wish, channel) => this.inbound.onWish(wish, channel),
       events: this.eventCounts,
       onDrain: (channel) => this.onDrain(channel),
+      onLoad: (report, { peer: { nodeId, service } }) => {
+        if (nodeId !== undefined) this.directories.existing(service)?.heard(nodeId, report);
+      },
       onClosed: (channel, error) => this.onClosed(channel, error),
     });
     const handlers = (): NodeHandlers | undefined => packets.handlers;
@@ -116,6 +123,15 @@ export class MeshNode {
       ? new PortReach({ options, registry, inbound, handlers, dialled: () => directories.dialledChannels })
       : new PortlessReach({ options, registry, inbound, directories });
     this.serving = new Serving(options, reach);
+    this.load = new OwnLoad({
+      options,
+      deadlines: this.deadlines,
+      channels: () => (options.listen ? inbound.channels : directories.dialledChannels),
+      open: () => {
+        const { channels, streams } = inbound;
+        return servedCalls({ inbound: channels, dialled: directories.dialledChannels, streams });
+      },
+    });
   }
 
   get id(): string {
@@ -142,6 +158,7 @@ export class MeshNode {
       draining,
       registry: this.registry.status,
       events: { ...this.eventCounts },
+      load: this.load.status,
       peers,
     };
   }
@@ -163,7 +180,7 @@ export class MeshNode {
 
   /** Says who answers what peers ask for. */
   setHandlers(handlers: NodeHandlers): void {
-    this.packets.handlers = handlers;
+    this.packets.handlers = this.load.limit(handlers);
   }
 
   /**
@@ -180,6 +197,7 @@ export class MeshNode {
    */
   async announce(): Promise<void> {
     await this.serving.announce();
+    if (!this.serving.draining) this.load.start();
     this.keepConnected();
   }
 
@@ -195,20 +213,38 @@ export class MeshNode {
   }
 
   /** Makes a call. The observer is told of its packets or of its failure, never both of an end and more. */
-  request(target: Target, request: CallRequest, observer: CallObserver): OutboundCall {
+  request(target: Target, request: CallRequest, observer: CallObserver): RunningCall {
     if ('channel' in target) {
       const { channel } = target;
       const call = new OutboundCall(request, channel.peer.service, observer, this.deadlines);
       channel.request(call);
       return call;
     }
+    const { hedgeAfterMs } = request;
+    if (hedgeAfterMs !== undefined && target.nodeId === undefined && this.directories.isOpen)
+      return this.hedge(target, request, observer, hedgeAfterMs);
     const call = new OutboundCall(request, target.service, observer, this.deadlines);
     if (!this.directories.isOpen) {
       call.fail(closedError());
       return call;
     }
-    placeCall(call, this.directories.of(target.service), target);
+    this.directories.of(target.service).place(call, target);
     return call;
+  }
+
+  private hedge(
+    target: ServiceTarget | CallerTarget,
+    request: CallRequest,
+    observer: CallObserver,
+    afterMs: number,
+  ): RunningCall {
+    const directory = this.directories.of(target.service);
+    const make: MakeCall = (told, avoid) => {
+      const call = new OutboundCall(request, target.service, told, this.deadlines);
+      directory.place(call, avoid === undefined ? target : { ...target, avoid: new Set([avoid]) });
+      return call;
+    };
+    return new HedgedCall(make, observer, afterMs, () => directory.recovery.mayHedge(request));
   }
 
   /**
@@ -258,6 +294,7 @@ export class MeshNode {
    */
   stopServing(): Promise<void> {
     this.directories.stopKeeping();
+    this.load.stop();
     return this.serving.stop();
   }
 
@@ -304,10 +341,12 @@ export class MeshNode {
 
 function registryOf(options: ResolvedOptions): ServiceRegistry {
   const { registry, redis, heartbeatIntervalMs, ttlMs, registryTimeoutMs, logger } = options;
+  const { leaseThread, maxBlockedMs } = options;
   if (typeof registry !== 'string') return registry;
   return openRegistry(registry, {
     timings: { heartbeatIntervalMs, ttlMs, registryTimeoutMs },
     logger,
     redis,
+    leaseThread: leaseThread ? { maxBlockedMs } : undefined,
   });
 }

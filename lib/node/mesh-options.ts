@@ -3,7 +3,10 @@ import type { CodecName } from '../protocol/codecs.js';
 import type { WireLimits } from '../protocol/limits.js';
 import type { RedisSettings } from '../registry/redis/redis-target.js';
 import type { ServiceRegistry } from '../registry/registry.js';
+import type { EjectionOptions } from '../routing/ejection.js';
 import type { PickerFactory } from '../routing/picker.js';
+import type { RetryBudgetOptions } from '../routing/retry-budget.js';
+import type { RetryOptions } from '../routing/retry.js';
 import type { BackoffOptions } from '../transport/backoff.js';
 import type { KeepAliveOptions } from '../transport/keep-alive.js';
 import type { Network } from '../transport/network.js';
@@ -83,6 +86,16 @@ export interface MeshOptions {
   /** How long to wait for the registry, in ms. @default 5_000 */
   readonly registryTimeoutMs?: number | undefined;
   /**
+   * Whether the record of this node is kept alive by a worker thread with a connection of its own, so that a handler which blocks
+   * the event loop for longer than `ttlMs` does not make the node disappear. @default false
+   */
+  readonly leaseThread?: boolean | undefined;
+  /**
+   * With `leaseThread`: how long the event loop may be blocked, in ms, until the thread takes the record out of the registry; it is
+   * put back when the loop goes on. At least 2 heartbeats. @default 60_000
+   */
+  readonly maxBlockedMs?: number | undefined;
+  /**
    * Packets over this many bytes have an HTTP/2 stream to themselves, so that they do not delay the small ones; 0 = never. Lowering
    * it costs a stream for more of them, raising it lets larger ones stand in the way. @default 262_144 (256 KiB)
    */
@@ -108,8 +121,35 @@ export interface MeshOptions {
    * How long a connection with a node outside of the subset may go unused before it is closed, in ms; 0 = it stays. @default 60_000
    */
   readonly idleSessionMs?: number | undefined;
-  /** How a node is chosen among several of a service. @default roundRobin */
+  /** How a node is chosen among several of a service. @default p2c */
   readonly picker?: PickerFactory | undefined;
+  /** How many calls this node wants beside the others of its service: with 2 twice as many as one with 1. @default 1 */
+  readonly weight?: number | undefined;
+  /**
+   * Where this node stands: a data centre, a rack. Calls stay within the zone of the caller as long as its nodes are not much busier
+   * than the others. @default none
+   */
+  readonly zone?: string | undefined;
+  /** How long a node that has just begun gets fewer calls, in ms; their share grows from a tenth. 0 = none. @default 10_000 */
+  readonly slowStartMs?: number | undefined;
+  /**
+   * How old a connection that this node has opened becomes, in ms, give or take a tenth; then another one takes its place, and it ends
+   * with what is open on it. So connections are spread anew over what stands between the nodes. 0 = any age. @default 3_600_000
+   */
+  readonly sessionMaxAgeMs?: number | undefined;
+  /** When a node gets no calls for a while because those that it had have failed. */
+  readonly ejection?: Partial<EjectionOptions> | undefined;
+  /** Calls that are made again when they have failed: those that provably did not run, and those that may run twice. */
+  readonly retry?: Partial<RetryOptions> | undefined;
+  /** How many calls to a service may be made again, beside those that are made once. */
+  readonly retryBudget?: Partial<RetryBudgetOptions> | undefined;
+  /**
+   * How many calls of all peers this node handles at a time; what is beyond that waits for its turn. A call counts until its handler
+   * has ended. Events do not count. @default no limit
+   */
+  readonly maxConcurrency?: number | undefined;
+  /** How many calls may wait for their turn; more are refused. 0 = none. @default as many as `maxConcurrency` */
+  readonly maxQueue?: number | undefined;
   /** Where the node says what goes on in the background. @default Nest's Logger */
   readonly logger?: MeshLogger | undefined;
 }
@@ -127,7 +167,12 @@ export const MESH_DEFAULTS = {
   duplicateHandlers: 'error',
   codec: 'json',
   subsetSize: 20,
+  weight: 1,
+  slowStartMs: 10_000,
+  sessionMaxAgeMs: 3_600_000,
   idleSessionMs: 60_000,
+  leaseThread: false,
+  maxBlockedMs: 60_000,
 } as const;
 
 /** What the inside of the node works with: every value is there and has been checked. */
@@ -154,6 +199,8 @@ export interface ResolvedOptions {
   readonly heartbeatIntervalMs: number;
   readonly ttlMs: number;
   readonly registryTimeoutMs: number;
+  readonly leaseThread: boolean;
+  readonly maxBlockedMs: number;
   readonly largeMessageBytes: number;
   readonly limits: WireLimits;
   readonly duplicateHandlers: 'error' | 'warn';
@@ -162,6 +209,16 @@ export interface ResolvedOptions {
   readonly subsetSize: number;
   readonly idleSessionMs: number;
   readonly picker: PickerFactory;
+  readonly weight: number;
+  readonly zone: string | undefined;
+  readonly slowStartMs: number;
+  readonly sessionMaxAgeMs: number;
+  readonly ejection: EjectionOptions;
+  readonly retry: RetryOptions;
+  readonly retryBudget: RetryBudgetOptions;
+  /** `Infinity`: no limit. */
+  readonly maxConcurrency: number;
+  readonly maxQueue: number;
   readonly logger: MeshLogger;
   /** No option of users: `nestjs-mesh/testing` gives one; otherwise TCP and TLS. */
   readonly network?: Network | undefined;

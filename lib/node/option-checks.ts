@@ -42,11 +42,25 @@ export class OptionChecks {
     return value;
   }
 
-  /** A whole number of at least 1. */
-  count(name: string, value: number | undefined, otherwise: number): number {
+  /** Any number between two others. */
+  number(
+    name: string,
+    value: number | undefined,
+    otherwise: number,
+    least: number,
+    most = Number.MAX_SAFE_INTEGER,
+  ): number {
     if (value === undefined) return otherwise;
-    if (!Number.isSafeInteger(value) || value < 1) {
-      this.fault(`${name} must be a whole number of at least 1, not ${show(value)}`);
+    if (typeof value === 'number' && value >= least && value <= most) return value;
+    this.fault(`${name} must be a number from ${least} to ${most}, not ${show(value)}`);
+    return otherwise;
+  }
+
+  /** A whole number of at least 1. */
+  count(name: string, value: number | undefined, otherwise: number, least = 1): number {
+    if (value === undefined) return otherwise;
+    if (!Number.isSafeInteger(value) || value < least) {
+      this.fault(`${name} must be a whole number of at least ${least}, not ${show(value)}`);
       return otherwise;
     }
     return value;

@@ -2,14 +2,15 @@
 import { MeshError } from '../protocol/mesh-error.js';
 import type { EventAck, Metadata, ResponsePacket } from '../protocol/packet.js';
 import type { DeadlineQueue } from '../transport/deadline-queue.js';
-import { OutboundCall, type CallObserver } from '../transport/outbound-call.js';
+import { OutboundCall, type CallObserver, type CallRetry } from '../transport/outbound-call.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import type { Directories } from './directories.js';
-import type { Directory, NodeWish } from './directory.js';
+import type { Directory } from './directory.js';
+import type { NodeWish } from './waiter.js';
 import type { EventCounts } from './event-counts.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import type { RemoteNode } from './remote-node.js';
-import { placeCall, waitForNode } from './pending.js';
+import { waitForNode } from './pending.js';
 import type { Subscribers } from './subscribers.js';
 import type { ChannelTarget, Target } from './target.js';
 
@@ -25,6 +26,10 @@ export interface OutboundEvent {
   readonly ack?: EventAck | undefined;
   /** Aborting it ends the waiting. */
   readonly signal?: AbortSignal | undefined;
+  /** See `CallRequest`. */
+  readonly retry?: CallRetry | undefined;
+  readonly idempotent?: boolean | undefined;
+  readonly hedgeAfterMs?: number | undefined;
 }
 
 /** A node that has an event: it was handed over for it or, with `ack`, acknowledged by it. */
@@ -231,7 +236,7 @@ export class OutboundEvents {
       }
       signal?.addEventListener('abort', onAbort, { once: true });
       if ('channel' in place) place.channel.request(call);
-      else placeCall(call, place.directory, place.wish);
+      else place.directory.place(call, place.wish);
     });
   }
 

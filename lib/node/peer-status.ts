@@ -1,5 +1,6 @@
 /** The words in which a node says how it stands with each of its peers. */
 import type { MeshError } from '../protocol/mesh-error.js';
+import type { HealthState } from '../routing/ejection.js';
 import type { MeshPeer } from './peer-events.js';
 
 /**
@@ -7,6 +8,16 @@ import type { MeshPeer } from './peer-events.js';
  * goes on; `unreachable`: the last attempt has failed, and it is tried again in the background.
  */
 export type PeerState = 'idle' | 'connecting' | 'connected' | 'draining' | 'unreachable';
+
+/** What calls of this node to a peer are chosen by. */
+export interface PeerLoad {
+  /** Calls of this node that are open there. */
+  readonly open: number;
+  /** How long its answers take, in ms: an average that follows peaks at once; 0 while nothing is known. */
+  readonly latencyMs: number;
+  /** `open`: it is left out, since its calls have failed; `half-open`: one call tries it. */
+  readonly state: HealthState;
+}
 
 /** How this node stands with a peer, at the moment of asking. */
 export interface PeerStatus extends MeshPeer {
@@ -17,6 +28,8 @@ export interface PeerStatus extends MeshPeer {
   readonly openCalls: number;
   /** Raw channels with it, in both directions. */
   readonly openChannels: number;
+  /** What its calls are chosen by; `undefined` for a peer that this node does not call. */
+  readonly load: PeerLoad | undefined;
   /** Why the last attempt to reach it has failed, or why the last connection was lost; `undefined` once it is reached. */
   readonly lastError: MeshError | undefined;
 }

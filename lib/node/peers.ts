@@ -51,6 +51,11 @@ function statusOfNode(service: string, node: RemoteNode, { inbound, streams }: L
     state: node.state,
     dialledBy: fromUs && fromThem ? 'both' : fromUs ? 'self' : fromThem ? 'peer' : undefined,
     ...countsOf(node.id, channels, streams),
+    load: {
+      open: node.load.open,
+      latencyMs: node.load.latencyMs(performance.now()),
+      state: node.health.state,
+    },
     lastError: node.lastError,
   };
 }
@@ -65,6 +70,7 @@ function statusOfCaller(channels: readonly PacketChannel[], streams: readonly St
     state: channels.some((channel) => channel.usable) ? 'connected' : 'draining',
     dialledBy: 'peer',
     ...countsOf(nodeId ?? address, channels, streams),
+    load: undefined,
     lastError: undefined,
   };
 }

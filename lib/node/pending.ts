@@ -3,7 +3,7 @@ import type { MeshErrorCode } from '../protocol/error-code.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { CallCarrier, OutboundCall } from '../transport/outbound-call.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
-import type { Directory, NodeWish, Waiter } from './directory.js';
+import type { NodeWish, Waiter, WaitingRoom } from './waiter.js';
 import type { RemoteNode } from './remote-node.js';
 
 /** A call that waits within its own time limit; while it waits, this is its carrier. */
@@ -14,7 +14,7 @@ export class PendingCall implements Waiter, CallCarrier {
   constructor(
     private readonly call: OutboundCall,
     readonly wish: NodeWish,
-    private readonly directory: Directory,
+    private readonly directory: WaitingRoom,
   ) {}
 
   /** Queues the call for the node that was picked, or for any when there was none. */
@@ -28,7 +28,7 @@ export class PendingCall implements Waiter, CallCarrier {
 
   take(node: RemoteNode, channel: PacketChannel | undefined): void {
     if (!this.call.open || channel === undefined) return;
-    this.call.countAt(node.load);
+    this.call.placeAt(node.place);
     channel.request(this.call);
   }
 
@@ -45,13 +45,18 @@ export class PendingCall implements Waiter, CallCarrier {
   }
 }
 
-/** Gives a call to a node of the directory: at once, or as soon as there is one. */
-export function placeCall(call: OutboundCall, directory: Directory, wish: NodeWish): void {
-  const node = directory.pickForCall(wish);
+/** Where calls get their nodes. */
+export interface CallPlaces extends WaitingRoom {
+  pickForCall(wish: NodeWish): RemoteNode | undefined;
+}
+
+/** Gives a call to a node: at once, or as soon as there is one. */
+export function placeCall(call: OutboundCall, places: CallPlaces, wish: NodeWish): void {
+  const node = places.pickForCall(wish);
   const channel = node?.channel;
-  if (node === undefined || channel === undefined) new PendingCall(call, wish, directory).wait(node);
+  if (node === undefined || channel === undefined) new PendingCall(call, wish, places).wait(node);
   else {
-    call.countAt(node.load);
+    call.placeAt(node.place);
     channel.request(call);
   }
 }
@@ -81,7 +86,7 @@ export interface NodeWait {
  * `timeoutMs`, saying what was found, or `CANCELLED` when the signal aborts.
  */
 export function waitForNode(
-  directory: Directory,
+  directory: WaitingRoom,
   wish: NodeWish,
   picked: RemoteNode | undefined,
   { what, timeoutMs, anyNode = false, use, signal }: NodeWait,

@@ -36,9 +36,10 @@ export class PortReach implements Reach {
     if (this.listener === undefined) {
       throw new MeshError('FAILED_PRECONDITION', 'the mesh node does not listen yet: call listen() first');
     }
-    const { nodeId: id, service, advertiseHost: host, advertisePort, metadata: own } = this.deps.options;
-    const announced = this.deps.handlers()?.announced;
-    const metadata = announced === undefined ? own : withAnnounced(own, announced);
+    const { options } = this.deps;
+    const { nodeId: id, service, advertiseHost: host, advertisePort, weight, zone } = options;
+    const handlers = this.deps.handlers()?.announced ?? { events: [], idempotent: [] };
+    const metadata = withAnnounced(options.metadata, { ...handlers, weight, zone });
     return { id, service, host, port: advertisePort ?? this.listener.port, metadata };
   }
 

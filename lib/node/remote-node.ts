@@ -6,6 +6,8 @@ import { HEADER, headerOf } from '../protocol/headers.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { NodeRecord } from '../registry/node-record.js';
 import { NodeLoad, type ServiceLoad } from '../routing/node-load.js';
+import { announcedOf, type Announced } from '../registry/announced.js';
+import type { Ejection, NodeHealth } from '../routing/ejection.js';
 import type { Candidate } from '../routing/picker.js';
 import { addressOf } from '../transport/network.js';
 import type { PacketChannel, PacketHandler } from '../transport/packet-channel.js';
@@ -13,6 +15,7 @@ import { openDialledChannel } from './dialled-channel.js';
 import { DialledSession } from './dialled-session.js';
 import type { ResolvedOptions } from './mesh-options.js';
 import type { PeerEventBoard } from './peer-events.js';
+import { NodePlace } from './node-place.js';
 import type { PeerState } from './peer-status.js';
 import { openingHeaders } from './opening.js';
 import { RetryTimer } from './retry-timer.js';
@@ -39,6 +42,10 @@ export interface RemoteNodeIdentity {
 export interface RemoteNodeHost {
   /** What its calls count to. */
   readonly load: ServiceLoad<RemoteNode>;
+  /** What its health is judged by. */
+  readonly ejection: Ejection;
+  /** True when a node that is found now has just begun. */
+  isNew(): boolean;
   /** The channel that the node has opened to us: it serves our calls too. */
   channel(): PacketChannel | undefined;
   /** True when it is to be reached again once it has failed; otherwise it is left until somebody asks for it. */
@@ -53,8 +60,12 @@ const CLOSE_TIMEOUT_MS = 1_000;
 export class RemoteNode implements Candidate {
   readonly id: string;
   readonly service: string;
-  /** The calls of this node that are open there. */
+  /** The calls of this node that are open there, and how long its answers take. */
   readonly load: NodeLoad<RemoteNode>;
+  /** How its calls have ended. */
+  readonly health: NodeHealth;
+  /** Where its calls count. */
+  readonly place: NodePlace<RemoteNode>;
   /** True while the registry lists it. */
   listed: boolean;
   /** It said that it takes nothing new; that holds until its connection ends. */
@@ -78,6 +89,7 @@ export class RemoteNode implements Candidate {
   /** Streams to it that were ever opened. */
   private opened = 0;
   private current: NodeRecord | undefined;
+  private announced: Announced;
 
   constructor(
     { id, service, record }: RemoteNodeIdentity,
@@ -86,12 +98,21 @@ export class RemoteNode implements Candidate {
   ) {
     this.id = id;
     this.service = service;
-    this.load = new NodeLoad<RemoteNode>(this, host.load);
+    const since = host.isNew() ? performance.now() : -Infinity;
+    this.load = new NodeLoad<RemoteNode>(this, host.load, since, () => this.weight);
+    this.health = host.ejection.watch((why) => {
+      if (why !== undefined)
+        deps.options.logger.warn(`${this.service} (${this.address}) is left out: ${why}`);
+      host.onChange();
+    });
+    this.place = new NodePlace(this.load, this.health);
     this.current = record;
+    this.announced = announcedOf(record);
     this.listed = record !== undefined;
     this.connection = new DialledSession(deps.options, {
       onOpened: () => this.host.onChange(),
       onLost: (error) => this.onLost(error),
+      onAged: () => this.renewSession(),
     });
     this.retries = new RetryTimer(deps.options.reconnect, () => this.retry());
     this.passing = new RetryTimer(deps.options.reconnect, () => {
@@ -102,6 +123,14 @@ export class RemoteNode implements Candidate {
 
   get record(): NodeRecord | undefined {
     return this.current;
+  }
+
+  get weight(): number {
+    return this.announced.weight;
+  }
+
+  get zone(): string | undefined {
+    return this.announced.zone;
   }
 
   get address(): string {
@@ -171,6 +200,7 @@ export class RemoteNode implements Candidate {
   update(record: NodeRecord): void {
     const moved = record.host !== this.current?.host || record.port !== this.current.port;
     const isBack = !this.listed;
+    if (record !== this.current) this.announced = announcedOf(record);
     this.current = record;
     this.listed = true;
     if (!moved && !isBack) return;
@@ -201,6 +231,19 @@ export class RemoteNode implements Candidate {
   /** Ends the session that this side has opened, once what is open on it has ended. The next call opens another one. */
   release(): void {
     this.connection.retire(this.releaseChannel());
+    this.host.onChange();
+  }
+
+  /** The next session takes the place of this one, which ends with what is open on it. */
+  private renewSession(): void {
+    if (this.closed) return;
+    if (this.connecting !== undefined) {
+      // The channel that is being opened belongs to the session that is to go.
+      void this.connecting.catch(ignoreTold).then(() => this.renewSession());
+      return;
+    }
+    this.connection.retire(this.releaseChannel());
+    if (this.listed && !this.draining) this.connectSoon();
     this.host.onChange();
   }
 
@@ -279,6 +322,7 @@ export class RemoteNode implements Candidate {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    this.health.stop();
     this.retries.stop();
     this.passing.stop();
     const session = this.connection.stop();
@@ -317,6 +361,9 @@ export class RemoteNode implements Candidate {
       throw this.attemptFailed(asNotSent(error));
     }
     this.retries.succeeded();
+    // What it was like before it was gone no longer holds.
+    if (this.lastError !== undefined || this.earlierError !== undefined)
+      this.load.recovered(0, performance.now());
     this.lastError = undefined;
     this.earlierError = undefined;
     const channel = this.dialled;
@@ -385,8 +432,10 @@ export class RemoteNode implements Candidate {
     this.opened += 1;
     if (stream.destroyed) return;
     this.streams += 1;
+    this.load.begin();
     stream.once('close', () => {
       this.streams -= 1;
+      this.load.end();
     });
   }
 

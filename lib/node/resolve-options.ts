@@ -6,9 +6,14 @@ import { CODEC_NAMES } from '../protocol/codecs.js';
 import { DEFAULT_WIRE_LIMITS } from '../protocol/limits.js';
 import { REGISTRY_DEFAULTS } from '../registry/registry.js';
 import { checkServiceName } from '../registry/service-name.js';
-import { roundRobin } from '../routing/round-robin.js';
+import { DEFAULT_EJECTION } from '../routing/ejection.js';
+import { p2c } from '../routing/p2c.js';
+import { DEFAULT_RETRY } from '../routing/retry.js';
+import { DEFAULT_RETRY_BUDGET } from '../routing/retry-budget.js';
+import { preferZone } from '../routing/zone.js';
 import { DEFAULT_BACKOFF } from '../transport/backoff.js';
 import { DEFAULT_KEEP_ALIVE } from '../transport/keep-alive.js';
+import type { CallRetry } from '../transport/outbound-call.js';
 import type { MeshTlsOptions } from '../transport/tls-options.js';
 import { RESERVED_METADATA } from '../registry/announced.js';
 import { isLogger, isObject, OptionChecks, show } from './option-checks.js';
@@ -38,6 +43,8 @@ const KNOWN: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'heartbeatIntervalMs',
   'ttlMs',
   'registryTimeoutMs',
+  'leaseThread',
+  'maxBlockedMs',
   'largeMessageBytes',
   'limits',
   'duplicateHandlers',
@@ -45,6 +52,15 @@ const KNOWN: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'subsetSize',
   'idleSessionMs',
   'picker',
+  'weight',
+  'zone',
+  'slowStartMs',
+  'sessionMaxAgeMs',
+  'ejection',
+  'retry',
+  'retryBudget',
+  'maxConcurrency',
+  'maxQueue',
   'logger',
 ]);
 
@@ -78,6 +94,9 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
   const advertise = check.group('advertise', options.advertise, ['host', 'port']);
   const keepAlive = check.group('keepAlive', options.keepAlive, ['intervalMs', 'timeoutMs']);
   const reconnect = check.group('reconnect', options.reconnect, ['baseMs', 'maxMs']);
+  const ejection = check.group('ejection', options.ejection, Object.keys(DEFAULT_EJECTION));
+  const retry = check.group('retry', options.retry, Object.keys(DEFAULT_RETRY));
+  const retryBudget = check.group('retryBudget', options.retryBudget, Object.keys(DEFAULT_RETRY_BUDGET));
   const http = check.group('http', options.http, ['rpc', 'health']);
   const limits = check.group('limits', options.limits, Object.keys(DEFAULT_WIRE_LIMITS));
   if (options.tls !== undefined) check.group('tls', options.tls, TLS_NAMES);
@@ -107,6 +126,10 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
   if (options.picker !== undefined && typeof options.picker !== 'function') {
     check.fault(`picker must be a function, not ${show(options.picker)}`);
   }
+  const { zone } = options;
+  if (zone !== undefined && (typeof zone !== 'string' || zone === '' || zone.length > 128))
+    check.fault(`zone must be a text of 1 to 128 characters, not ${show(zone)}`);
+  const picker = options.picker ?? p2c;
   const { duplicateHandlers = MESH_DEFAULTS.duplicateHandlers } = options;
   if (duplicateHandlers !== 'error' && duplicateHandlers !== 'warn') {
     check.fault(`duplicateHandlers must be 'error' or 'warn', not ${show(duplicateHandlers)}`);
@@ -118,6 +141,9 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
   if (isObject(metadata) && RESERVED_METADATA in metadata) {
     check.fault(`metadata.${RESERVED_METADATA} is reserved for what a node says of its own handlers`);
   }
+  const maxConcurrency = check.count('maxConcurrency', options.maxConcurrency, Infinity);
+  if (options.maxQueue !== undefined && options.maxConcurrency === undefined)
+    check.fault('maxQueue needs maxConcurrency: without a limit no call waits');
   const resolved: ResolvedOptions = {
     service: options.service,
     registry: check.registry(options.registry),
@@ -160,6 +186,13 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
       REGISTRY_DEFAULTS.registryTimeoutMs,
       1,
     ),
+    leaseThread: check.boolean('leaseThread', options.leaseThread, MESH_DEFAULTS.leaseThread),
+    maxBlockedMs: check.duration(
+      'maxBlockedMs',
+      options.maxBlockedMs,
+      Math.max(MESH_DEFAULTS.maxBlockedMs, 2 * heartbeatIntervalMs),
+      2 * heartbeatIntervalMs,
+    ),
     largeMessageBytes: check.bytes(
       'largeMessageBytes',
       options.largeMessageBytes,
@@ -170,7 +203,48 @@ export function resolveOptions(options: MeshOptions, alsoKnown: readonly string[
     codec,
     subsetSize: check.subsetSize('subsetSize', options.subsetSize, MESH_DEFAULTS.subsetSize),
     idleSessionMs: check.duration('idleSessionMs', options.idleSessionMs, MESH_DEFAULTS.idleSessionMs),
-    picker: options.picker ?? roundRobin,
+    picker: zone === undefined ? picker : preferZone(zone, picker),
+    weight: check.number('weight', options.weight, MESH_DEFAULTS.weight, 0.001, 1_000),
+    zone,
+    slowStartMs: check.duration('slowStartMs', options.slowStartMs, MESH_DEFAULTS.slowStartMs),
+    sessionMaxAgeMs: check.duration(
+      'sessionMaxAgeMs',
+      options.sessionMaxAgeMs,
+      MESH_DEFAULTS.sessionMaxAgeMs,
+    ),
+    ejection: {
+      consecutiveFailures: check.number(
+        'ejection.consecutiveFailures',
+        ejection.consecutiveFailures,
+        DEFAULT_EJECTION.consecutiveFailures,
+        0,
+      ),
+      successRateDeviations: check.number(
+        'ejection.successRateDeviations',
+        ejection.successRateDeviations,
+        DEFAULT_EJECTION.successRateDeviations,
+        0,
+      ),
+      baseMs: check.duration('ejection.baseMs', ejection.baseMs, DEFAULT_EJECTION.baseMs, 1),
+      maxMs: check.duration('ejection.maxMs', ejection.maxMs, DEFAULT_EJECTION.maxMs, 1),
+      maxShare: check.number('ejection.maxShare', ejection.maxShare, DEFAULT_EJECTION.maxShare, 0, 1),
+    },
+    retry: {
+      attempts: check.count('retry.attempts', retry.attempts, DEFAULT_RETRY.attempts),
+      baseMs: check.duration('retry.baseMs', retry.baseMs, DEFAULT_RETRY.baseMs),
+      maxMs: check.duration('retry.maxMs', retry.maxMs, DEFAULT_RETRY.maxMs),
+    },
+    retryBudget: {
+      share: check.number('retryBudget.share', retryBudget.share, DEFAULT_RETRY_BUDGET.share, 0),
+      perSecond: check.number(
+        'retryBudget.perSecond',
+        retryBudget.perSecond,
+        DEFAULT_RETRY_BUDGET.perSecond,
+        0,
+      ),
+    },
+    maxConcurrency,
+    maxQueue: check.count('maxQueue', options.maxQueue, maxConcurrency, 0),
     logger: options.logger ?? SILENT,
   };
   check.done();
@@ -183,6 +257,31 @@ export function checkTimeoutMs(value: number): number {
   const timeoutMs = check.duration('timeoutMs', value, MESH_DEFAULTS.timeoutMs);
   check.done();
   return timeoutMs;
+}
+
+/** Checks after how long a call is made a second time. */
+export function checkHedge(value: number): number {
+  const check = new OptionChecks();
+  const afterMs = check.duration('hedgeAfterMs', value, 1, 1);
+  check.done();
+  return afterMs;
+}
+
+/** Checks how a call is to be made again. */
+export function checkRetry(given: CallRetry | false): CallRetry {
+  if (given === false) return { attempts: 1 };
+  const check = new OptionChecks();
+  const group = check.group('retry', given, Object.keys(DEFAULT_RETRY));
+  const retry = {
+    attempts: check.count('retry.attempts', group.attempts, DEFAULT_RETRY.attempts),
+    baseMs: check.duration('retry.baseMs', group.baseMs, DEFAULT_RETRY.baseMs),
+    maxMs: check.duration('retry.maxMs', group.maxMs, DEFAULT_RETRY.maxMs),
+  };
+  check.done();
+  const names = Object.keys(retry) as (keyof typeof retry)[];
+  return Object.fromEntries(
+    names.filter((name) => group[name] !== undefined).map((name) => [name, retry[name]]),
+  );
 }
 
 /** True when only this machine can connect. */

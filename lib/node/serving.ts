@@ -68,7 +68,8 @@ export class Serving {
     const drained = reach.beginDrain();
     if (drained === undefined) return;
     const { open, left, tookMs } = await drain(drained, options.drainTimeoutMs);
-    if (open > 0) options.logger.log(`drained ${open - left} of ${open} calls in ${Math.round(tookMs)} ms`);
+    if (open > 0)
+      options.logger.log(`drained ${open - left} of ${open} calls in ${(tookMs / 1_000).toFixed(1)} s`);
     await reach.close();
   }
 }

@@ -4,7 +4,8 @@ import { MeshError, type MeshErrorOrigin } from '../protocol/mesh-error.js';
 import type { PacketChannel } from '../transport/packet-channel.js';
 import { resetStream } from '../transport/reset.js';
 import type { AcceptedStream } from '../transport/stream-opening.js';
-import type { Directory, NodeWish } from './directory.js';
+import type { Directory } from './directory.js';
+import type { NodeWish } from './waiter.js';
 import { keyOf } from './peer-status.js';
 import { waitForNode, type NodeWait } from './pending.js';
 
@@ -24,7 +25,7 @@ export interface StreamTarget {
   open(wait: NodeWait, headers: (leftMs: number) => OutgoingHttpHeaders): Promise<OpenedStream>;
 }
 
-/** A node of a service; one that cannot be reached, or shuts down, is passed over for another, as long as there is time. */
+/** A node of a service; one that cannot be reached, does not answer or shuts down is passed over for another, as long as there is time. */
 export class NodeStreams implements StreamTarget {
   constructor(
     private readonly directory: Directory,
@@ -41,8 +42,9 @@ export class NodeStreams implements StreamTarget {
     const began = performance.now();
     const left = (): number =>
       timeoutMs === 0 ? 0 : Math.max(1, Math.ceil(timeoutMs - (performance.now() - began)));
+    let wanted = wish;
     for (;;) {
-      const { node, channel } = await waitForNode(directory, wish, directory.pick(wish), {
+      const { node, channel } = await waitForNode(directory, wanted, directory.pick(wanted), {
         ...wait,
         timeoutMs: left(),
       });
@@ -60,7 +62,12 @@ export class NodeStreams implements StreamTarget {
           if (wish.nodeId !== undefined) throw failure;
           // It shuts down, and its drain may still be on its way.
           if (node.available) node.passOver(failure);
-        } else if (node.available) throw failure;
+        } else if (node.available) {
+          // It does not answer, and that is not known of it yet: each other node is asked once.
+          const avoid = new Set(wanted.avoid);
+          if (wish.nodeId !== undefined || avoid.has(nodeId)) throw failure;
+          wanted = { ...wish, avoid: avoid.add(nodeId) };
+        }
       }
     }
   }

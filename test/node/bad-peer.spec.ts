@@ -193,6 +193,7 @@ describe('What a peer that dialled sends', () => {
         code: 'RESOURCE_EXHAUSTED',
         delivery: 'refused',
         message: expect.stringContaining('limits.maxOpenCalls (2)'),
+        details: { retryAfterMs: 50 },
       },
     });
     for (const call of open) call.respond('done');

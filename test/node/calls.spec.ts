@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { InboundCall } from '../../lib/transport/inbound-call.js';
 import type { PacketChannel } from '../../lib/transport/packet-channel.js';
 import type { MeshNode } from '../../lib/node/mesh-node.js';
+import { roundRobin } from '../../lib/routing/round-robin.js';
 import { eventually, pause, within } from '../support/eventually.js';
 import {
   callOf,
@@ -280,7 +281,7 @@ describe('Several nodes of a service', () => {
         },
       });
     }
-    const caller = mesh.node();
+    const caller = mesh.node({ picker: roundRobin });
     // The first calls find some of the nodes still to be dialled, and go where it is quickest.
     await eventually('all are reached', async () => {
       await callOf(caller, MATH, 'count');

@@ -52,6 +52,7 @@ describe('the status of a peer', () => {
       dialledBy: 'self',
       openCalls: 0,
       openChannels: 0,
+      load: { open: 0, latencyMs: expect.any(Number), state: 'closed' },
       lastError: undefined,
     });
     expect(peerOf(server, caller.id)).toMatchObject({

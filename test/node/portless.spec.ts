@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { MeshNode } from '../../lib/node/mesh-node.js';
 import type { MeshOptions } from '../../lib/node/mesh-options.js';
 import type { RawChannel } from '../../lib/transport/raw-channel.js';
+import { roundRobin } from '../../lib/routing/round-robin.js';
 import { eventually, pause, within } from '../support/eventually.js';
 import { callOf, failureOf, Mesh, type Answers } from '../support/mesh-fixture.js';
 
@@ -64,7 +65,7 @@ describe('a node without a port', () => {
   });
 
   it('shares the calls with others of its service, with and without a port', async () => {
-    const gateway = await mesh.serve('gateway');
+    const gateway = await mesh.serve('gateway', {}, { picker: roundRobin });
     await worker(named('first'));
     await worker(named('second'));
     await mesh.serve('work', named('third'));

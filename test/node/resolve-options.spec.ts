@@ -4,7 +4,7 @@ import type { MeshOptions } from '../../lib/node/mesh-options.js';
 import { checkTimeoutMs, resolveOptions } from '../../lib/node/resolve-options.js';
 import { DEFAULT_WIRE_LIMITS } from '../../lib/protocol/limits.js';
 import { MeshError } from '../../lib/protocol/mesh-error.js';
-import { roundRobin } from '../../lib/routing/round-robin.js';
+import { p2c } from '../../lib/routing/p2c.js';
 
 /** The faults that are told of these options; what a user of JavaScript can write. */
 function faultsOf(options: unknown): string[] {
@@ -50,12 +50,29 @@ describe('The options of a node', () => {
       heartbeatIntervalMs: 2_000,
       ttlMs: 10_000,
       registryTimeoutMs: 5_000,
+      leaseThread: false,
+      maxBlockedMs: 60_000,
       limits: DEFAULT_WIRE_LIMITS,
       duplicateHandlers: 'error',
       codec: 'json',
       subsetSize: 20,
       idleSessionMs: 60_000,
-      picker: roundRobin,
+      picker: p2c,
+      weight: 1,
+      zone: undefined,
+      slowStartMs: 10_000,
+      ejection: {
+        consecutiveFailures: 5,
+        successRateDeviations: 1.9,
+        baseMs: 5_000,
+        maxMs: 60_000,
+        maxShare: 0.5,
+      },
+      retry: { attempts: 3, baseMs: 20, maxMs: 1_000 },
+      retryBudget: { share: 0.2, perSecond: 10 },
+      sessionMaxAgeMs: 3_600_000,
+      maxConcurrency: Infinity,
+      maxQueue: Infinity,
     });
   });
 
@@ -107,6 +124,25 @@ describe('The options of a node', () => {
     }
   });
 
+  it('let as many calls wait as are handled at a time, unless it is said', () => {
+    const limitOf = (limit: Partial<MeshOptions>): unknown => {
+      const { maxConcurrency, maxQueue } = resolveOptions({ service: 'orders', ...limit });
+      return { maxConcurrency, maxQueue };
+    };
+    expect(limitOf({})).toEqual({ maxConcurrency: Infinity, maxQueue: Infinity });
+    expect(limitOf({ maxConcurrency: 8 })).toEqual({ maxConcurrency: 8, maxQueue: 8 });
+    expect(limitOf({ maxConcurrency: 8, maxQueue: 0 })).toEqual({ maxConcurrency: 8, maxQueue: 0 });
+    expect(faultsOf({ service: 'orders', maxConcurrency: 0 })).toEqual([
+      'maxConcurrency must be a whole number of at least 1, not 0',
+    ]);
+    expect(faultsOf({ service: 'orders', maxConcurrency: 8, maxQueue: -1 })).toEqual([
+      'maxQueue must be a whole number of at least 0, not -1',
+    ]);
+    expect(faultsOf({ service: 'orders', maxQueue: 8 })).toEqual([
+      'maxQueue needs maxConcurrency: without a limit no call waits',
+    ]);
+  });
+
   it('without a port refuse what is about the port, naming it', () => {
     const options = { service: 'orders', listen: false };
     const why = 'cannot be set together with listen: false: such a node opens no port';
@@ -131,6 +167,12 @@ describe('The options of a node', () => {
       reconnect: { baseMs: '100' },
       limits: { maxFrameBytes: 0, maxFrames: 5 },
       picker: 'random',
+      weight: 0,
+      zone: '',
+      slowStartMs: -1,
+      ejection: { maxShare: 2 },
+      retry: { attempts: 0 },
+      retryBudget: { share: -1, perMinute: 5 },
       metadata: [],
       advertise: { host: 'a:80', port: 0 },
       colour: 'red',
@@ -148,6 +190,13 @@ describe('The options of a node', () => {
       'limits.maxFrameBytes',
       'limits.maxFrames is not an option',
       'picker',
+      'weight',
+      'zone',
+      'slowStartMs',
+      'ejection.maxShare',
+      'retry.attempts',
+      'retryBudget.share',
+      'retryBudget.perMinute is not an option',
       'metadata',
       'advertise.host',
       'advertise.port',
@@ -155,7 +204,7 @@ describe('The options of a node', () => {
     ]) {
       expect(faults.filter((fault) => fault.startsWith(name))).not.toEqual([]);
     }
-    expect(faults).toHaveLength(16);
+    expect(faults).toHaveLength(23);
   });
 
   it.each<[string, unknown, string]>([

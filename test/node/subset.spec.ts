@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import type { MeshNode } from '../../lib/node/mesh-node.js';
 import { Ranking } from '../../lib/routing/ranking.js';
 import type { InboundCall } from '../../lib/transport/inbound-call.js';
+import { roundRobin } from '../../lib/routing/round-robin.js';
 import { eventually, pause } from '../support/eventually.js';
 import { callOf, failureOf, Mesh, recordOf, StaticRegistry, type Answers } from '../support/mesh-fixture.js';
 
@@ -27,7 +28,7 @@ async function serveMany(count: number, answers: Answers = {}): Promise<MeshNode
 
 /** A caller that has found that many nodes. */
 async function callerOf(count: number, options: Parameters<Mesh['node']>[0] = {}): Promise<MeshNode> {
-  const caller = mesh.node(options);
+  const caller = mesh.node({ picker: roundRobin, ...options });
   await eventually('all are found', async () => (await caller.discover('work')).length === count, 20_000);
   return caller;
 }
@@ -81,7 +82,7 @@ describe('a client of a service with many nodes', () => {
 
   it('keeps channels to all nodes of the services that it connects to, and calls all of them', async () => {
     await serveMany(30);
-    const caller = mesh.node({ connectTo: ['work'], subsetSize: 5 });
+    const caller = mesh.node({ connectTo: ['work'], subsetSize: 5, picker: roundRobin });
     await caller.connect();
     await eventually('all are connected', () => connectedTo(caller).length === 30);
     expect((await whoAnswers(caller, 60)).size).toBe(30);
@@ -123,7 +124,7 @@ describe('a client of a service with many nodes', () => {
   it('is given to a node that joins only when it is wanted more, and then by one member', async () => {
     const nodes = await serveMany(12);
     const registry = new StaticRegistry();
-    const caller = mesh.node({ registry, subsetSize: 4 });
+    const caller = mesh.node({ registry, subsetSize: 4, picker: roundRobin });
     const order = rankOf(caller, nodes);
     const [best, ...others] = order;
     registry.set(...others.map(({ record }) => record));
@@ -264,7 +265,7 @@ describe('the nodes outside of the subset', () => {
   it('take the place of the members that cannot be reached, until these are back', async () => {
     const nodes = await serveMany(4);
     const registry = new StaticRegistry();
-    const caller = mesh.node({ registry, subsetSize: 2, idleSessionMs: 60 });
+    const caller = mesh.node({ registry, subsetSize: 2, idleSessionMs: 60, picker: roundRobin });
     const [first, second, third] = rankOf(caller, nodes);
     const records = nodes.map(({ record }) => record);
     const elsewhere = records.map((record) => (record.id === second!.id ? { ...record, port: 1 } : record));
@@ -284,7 +285,7 @@ function stateOf(caller: MeshNode, id: string): string | undefined {
 
 describe('workers without a port', () => {
   it('are all called, beside the subset of those that are listed', async () => {
-    const gateway = await mesh.serve('gateway', {}, { subsetSize: 2 });
+    const gateway = await mesh.serve('gateway', {}, { subsetSize: 2, picker: roundRobin });
     const names = Array.from({ length: 6 }, (_, at) => `worker ${at}`);
     for (const name of names) {
       await mesh.serve('work', { calls: { who: () => name } }, { listen: false, connectTo: ['gateway'] });

@@ -15,6 +15,7 @@ import type {
   WatchListener,
 } from '../../lib/registry/registry.js';
 import type { InboundCall } from '../../lib/transport/inbound-call.js';
+import type { CallRetry } from '../../lib/transport/outbound-call.js';
 import type { InboundEvent } from '../../lib/transport/packet-channel.js';
 import type { RawChannel } from '../../lib/transport/raw-channel.js';
 
@@ -61,6 +62,8 @@ export interface CallOptions {
   /** @default 5_000 */
   readonly timeoutMs?: number;
   readonly metadata?: Metadata;
+  readonly retry?: CallRetry;
+  readonly idempotent?: boolean;
 }
 
 /** Makes a call; resolves with its last value, rejects with its error. */
@@ -79,6 +82,8 @@ export function callOf(
       data,
       metadata: options.metadata,
       timeoutMs: options.timeoutMs ?? 5_000,
+      retry: options.retry,
+      idempotent: options.idempotent,
     };
     node.request(target, request, {
       onPacket(packet: ResponsePacket) {

@@ -3,9 +3,11 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Logger, NotFoundException } from '@nestjs/common';
 import { RpcException } from '@nestjs/microservices';
 import { from, throwError, toArray, lastValueFrom } from 'rxjs';
+import { MeshClientProxy } from '../../lib/nest/mesh.client-proxy.js';
 import type { MeshChannel } from '../../lib/nest/mesh.channel.js';
 import type { MeshContext } from '../../lib/nest/mesh.context.js';
 import { MeshExceptionFilter } from '../../lib/nest/mesh-exception.filter.js';
+import { roundRobin } from '../../lib/routing/round-robin.js';
 import { TestMesh } from '../../lib/testing/test-mesh.js';
 import { failureOf } from '../support/mesh-fixture.js';
 
@@ -155,7 +157,7 @@ describe('Three fake nodes of one service', () => {
   it('share the calls evenly, and after a crash the two that are left do', async () => {
     const fakes = [];
     for (let n = 0; n < 3; n += 1) fakes.push(await mesh.service('math', { who: () => n }));
-    const client = mesh.client().to('math');
+    const client = MeshClientProxy.over(mesh.node({ service: 'test', picker: roundRobin })).to('math');
     // The first calls go to whoever is connected first.
     await Promise.all(fakes.map((fake) => callUntilReceived(client, fake)));
     for (const fake of fakes) fake.clear();
