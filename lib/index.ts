@@ -50,7 +50,8 @@ export { getMeshClientToken, InjectMeshClient, MESH_OPTIONS, MESH_TRANSPORT } fr
 export type { MeshEvents, MeshStatus } from './nest/mesh.status.js';
 export { MeshNode, type NodeStatus } from './node/mesh-node.js';
 export type { MeshPeer, PeerEvents } from './node/peer-events.js';
-export type { PeerState, PeerStatus } from './node/peer-status.js';
+export type { PeerLoad, PeerState, PeerStatus } from './node/peer-status.js';
+export type { LoadStatus } from './node/own-load.js';
 export { MESH_DEFAULTS, type MeshLogger, type MeshOptions } from './node/mesh-options.js';
 export type { EventStatus } from './node/event-counts.js';
 export type { PublishReceipt } from './node/outbound-events.js';
@@ -69,8 +70,18 @@ export type {
   Watch,
   WatchListener,
 } from './registry/registry.js';
-export type { Candidate, Picker, PickerFactory, PickRequest } from './routing/picker.js';
+export { boundedLoad } from './routing/bounded-load.js';
+export type { EjectionOptions } from './routing/ejection.js';
+export { leastOpen } from './routing/least-open.js';
+export { p2c } from './routing/p2c.js';
+export type { Candidate, CandidateLoad, Picker, PickerFactory, PickRequest } from './routing/picker.js';
+export { random } from './routing/random.js';
+export type { RetryBudgetOptions } from './routing/retry-budget.js';
+export type { RetryOptions } from './routing/retry.js';
 export { roundRobin } from './routing/round-robin.js';
+export { weighted } from './routing/weighted.js';
+export { preferZone, type ZoneOptions } from './routing/zone.js';
+export type { CallRetry } from './transport/outbound-call.js';
 export type { BackoffOptions } from './transport/backoff.js';
 export type { KeepAliveOptions } from './transport/keep-alive.js';
 export type { Peer } from './transport/peer.js';

@@ -1,8 +1,9 @@
 /** What holds for the calls of a client: what was set by hand, and what the call that they are part of leaves them. */
 import { show } from '../node/option-checks.js';
-import { checkTimeoutMs } from '../node/resolve-options.js';
+import { checkHedge, checkRetry, checkTimeoutMs } from '../node/resolve-options.js';
 import { MeshError } from '../protocol/mesh-error.js';
 import type { EventAck, Metadata } from '../protocol/packet.js';
+import type { CallRetry } from '../transport/outbound-call.js';
 
 /** What `with()` sets for the calls of a client. */
 export interface MeshCallOptions {
@@ -17,6 +18,21 @@ export interface MeshCallOptions {
    * well. @default only that the event was handed to the transport
    */
   readonly ack?: EventAck | undefined;
+  /**
+   * How calls are made again that have failed: `{ attempts: 5 }`, with what is left out as the node has it, or `false` for never.
+   * @default as the option `retry` of the node says
+   */
+  readonly retry?: CallRetry | false | undefined;
+  /**
+   * True when the calls may run twice: then they are made again also when they may have run. @default what the nodes of the service
+   * have announced for their handlers
+   */
+  readonly idempotent?: boolean | undefined;
+  /**
+   * A call that has no answer after so long, in ms, is made a second time on another node; the first answer counts, and the other call is
+   * cancelled. Only for calls that may run twice. @default never
+   */
+  readonly hedgeAfterMs?: number | undefined;
 }
 
 /** The call that is being handled, as its `MeshContext` knows it. */
@@ -29,7 +45,8 @@ export interface MeshCallScope {
 }
 
 /** The options of a client, with the deadline that it has from a {@link MeshCallScope}. */
-export interface BoundCallOptions extends MeshCallOptions {
+export interface BoundCallOptions extends Omit<MeshCallOptions, 'retry'> {
+  readonly retry?: CallRetry | undefined;
   /** The calls end at this instant at the latest, in epoch milliseconds. */
   readonly deadline?: number | undefined;
 }
@@ -42,6 +59,9 @@ export function combined(call: BoundCallOptions, options: MeshCallOptions): Boun
     metadata: options.metadata === undefined ? call.metadata : { ...call.metadata, ...options.metadata },
     signal: anyOf(call.signal, options.signal),
     ack: options.ack === undefined ? call.ack : checkAck(options.ack),
+    retry: options.retry === undefined ? call.retry : checkRetry(options.retry),
+    idempotent: options.idempotent ?? call.idempotent,
+    hedgeAfterMs: options.hedgeAfterMs === undefined ? call.hedgeAfterMs : checkHedge(options.hedgeAfterMs),
   };
 }
 

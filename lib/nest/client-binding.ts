@@ -100,6 +100,9 @@ function messageOf(
       record?.options.timeoutMs ?? call.timeoutMs ?? holder.node.options.timeoutMs,
       call.deadline,
     ),
+    retry: call.retry,
+    idempotent: call.idempotent,
+    hedgeAfterMs: call.hedgeAfterMs,
   };
 }
 

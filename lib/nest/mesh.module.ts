@@ -16,6 +16,7 @@ import {
 import { ModulesContainer } from '@nestjs/core';
 import { MeshNode } from '../node/mesh-node.js';
 import type { Metadata } from '../protocol/packet.js';
+import { drainFirst } from './drain-first.js';
 import { handlerNames } from './handler-names.js';
 import { MeshClientProxy } from './mesh.client-proxy.js';
 import { meshLogger } from './mesh.logger.js';
@@ -55,6 +56,7 @@ class MeshLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown
   constructor(
     @Inject(MeshNode) private readonly node: MeshNode,
     @Inject(MeshServer) server: MeshServer,
+    @Inject(ModulesContainer) private readonly modules: ModulesContainer,
   ) {
     server.announceAfter(
       new Promise((resolve) => {
@@ -65,11 +67,12 @@ class MeshLifecycle implements OnApplicationBootstrap, BeforeApplicationShutdown
 
   onApplicationBootstrap(): void {
     this.bootstrapped();
+    drainFirst(this.node, this.modules);
     // An application that only calls never announces its node.
     this.node.keepConnected();
   }
 
-  /** Hybrid applications close their servers only after this hook. */
+  /** For what had no root module to be drained by, and for applications that close before they have begun. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.node.stopServing();
   }

@@ -7,6 +7,7 @@ import {
   type MsPattern,
 } from '@nestjs/microservices';
 import { MeshNode } from '../node/mesh-node.js';
+import type { LoadStatus } from '../node/own-load.js';
 import type { AnnouncedHandlers } from '../registry/announced.js';
 import type { ChannelOpening, NodeHandlers } from '../node/handlers.js';
 import type { MeshOptions } from '../node/mesh-options.js';
@@ -116,8 +117,9 @@ export class MeshServer
   }
 
   /**
-   * Takes the node out of service while the application still works: withdraws it and waits for what is open. Call it before
-   * `app.close()` when your `onModuleDestroy` hooks close what handlers need. Idempotent.
+   * Takes the node out of service while the application still works: withdraws it and waits for what is open. With `MeshModule` that
+   * happens by itself, before any `onModuleDestroy` hook; call it before `app.close()` in a hybrid application without, when your hooks
+   * close what handlers need. Idempotent.
    */
   drain(): Promise<void> {
     return this.node.stopServing();
@@ -132,6 +134,11 @@ export class MeshServer
   /** How the node stands with each of its peers. */
   get peers(): readonly PeerStatus[] {
     return this.node.status.peers;
+  }
+
+  /** How busy the node of this server is. */
+  get load(): LoadStatus {
+    return this.node.status.load;
   }
 
   /** The server of `node:http2`. Throws before `listen()`. */

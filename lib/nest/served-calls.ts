@@ -3,7 +3,7 @@ import type { Logger } from '@nestjs/common';
 import type { MessageHandler } from '@nestjs/microservices';
 import { NO_MESSAGE_HANDLER } from '@nestjs/microservices/constants.js';
 import type { MeshNode } from '../node/mesh-node.js';
-import type { InboundCall } from '../transport/inbound-call.js';
+import type { CallTurn, InboundCall } from '../transport/inbound-call.js';
 import type { Origin } from '../transport/packet-channel.js';
 import { CallSource } from './context-sources.js';
 import { guard, isPromiseLike } from './foreign.js';
@@ -13,6 +13,15 @@ import { reply, replyFailure } from './replies.js';
 import type { Hooked } from './served-events.js';
 
 const doNothing = (): void => undefined;
+
+/** The turn of the call lasts until its handler has ended. */
+function holding(turn: CallTurn, done: () => void): () => void {
+  turn.hold();
+  return () => {
+    done();
+    turn.release();
+  };
+}
 
 export class ServedCalls {
   /** True once somebody has set a processing hook. */
@@ -32,7 +41,9 @@ export class ServedCalls {
     }
     const { handler, limits } = served;
     if (limits?.begin(call) === false) return;
-    const done = limits === undefined ? doNothing : limits.end;
+    const { turn } = call;
+    let done = limits === undefined ? doNothing : limits.end;
+    if (turn !== undefined) done = holding(turn, done);
     const context = new MeshContext([new CallSource(call, origin, this.node), route]);
     if (this.isHooked) this.runHooked(call, handler, context, done);
     else this.run(call, handler, context, done);

@@ -243,6 +243,7 @@ describe.each([
     const error = await failure(client.call('single', {}));
     expect(error).toMatchObject({ ...EXHAUSTED, pattern: 'single' });
     expect((error as MeshError).message).toContain('maxConcurrency');
+    expect((error as MeshError).details?.['retryAfterMs']).toBeGreaterThanOrEqual(10);
     const other = client.call('single.too', {});
     await until(() => gates.length === 2, 'the other pattern runs');
     letGo();

@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { MeshClientProxy, MeshError, MeshNode, MeshServer } from '../../lib/index.js';
+import { MeshClientProxy, MeshError, MeshNode, MeshServer, roundRobin } from '../../lib/index.js';
 import { listeningPortsOf } from '../support/listening-sockets.js';
 import { compileApplication, type CompiledApplication } from './compiled-application.js';
 import { Bench, until } from './nest-fixture.js';
@@ -135,7 +135,7 @@ describe('a worker that opens no port', () => {
 
   /** A gateway that listens, and its client for the workers. */
   async function gateway(): Promise<{ node: MeshNode; client: MeshClientProxy }> {
-    const node = new MeshNode({ service: 'gateway', registry, ...TIMINGS });
+    const node = new MeshNode({ service: 'gateway', registry, picker: roundRobin, ...TIMINGS });
     const server = new MeshServer(node);
     server.addHandler('twice', (n: number) => Promise.resolve(2 * n));
     bench.keep(node);
