@@ -15,8 +15,8 @@ _PATTERN = (str, int, float, dict, list)
 def kind_of(value: Any) -> Optional[str]:
     """Which packet `value` is; None for what is no packet.
 
-    It is a request, event, response, cancel, open, drain or a placeholder: `{id, open: TOKEN}`, where a packet of an
-    answer would be that comes on a stream of its own.
+    It is a request, event, response, cancel, open, drain, load (of which this peer makes no use yet) or a placeholder:
+    `{id, open: TOKEN}`, where a packet of an answer would be that comes on a stream of its own.
     """
     if not isinstance(value, dict):
         return None
@@ -26,7 +26,9 @@ def kind_of(value: Any) -> Optional[str]:
             return "event"
         if value.get("drain") is True:
             return "drain"
-        return "open" if isinstance(value.get("open"), str) else None
+        if isinstance(value.get("open"), str):
+            return "open"
+        return "load" if isinstance(value.get("load"), dict) else None
     if not is_call_id(value["id"]):
         return None
     if is_pattern:

@@ -20,6 +20,7 @@ from .errors import MeshError
 from .frames import DEFAULT_MAX_FRAME_BYTES
 from .handlers import Handlers
 from .idle_sessions import IDLE_SESSION
+from .lease_thread import LeaseThread
 from .packet_channel import PacketChannel
 from .registry import RESERVED, Announcement, NodeRecord, check_service, open_registry
 from .router import Router
@@ -55,6 +56,7 @@ class Peer(Handlers, Client):
     subset_size -- how many nodes of a service calls are spread over, each client having others; 0 is all
     idle_session -- seconds without use after which a connection with a node outside of the subset ends; 0 is never
     drain_timeout -- seconds that `close()` gives open calls to finish
+    lease_thread -- whether a thread keeps the record alive, so that a blocked event loop is not taken for dead
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Peer(Handlers, Client):
         subset_size: Union[int, float] = SUBSET_SIZE,
         idle_session: float = IDLE_SESSION,
         drain_timeout: float = 5.0,
+        lease_thread: bool = False,
     ) -> None:
         Handlers.__init__(self)
         useless = {"host": host, "port": port, "advertise": advertise}
@@ -107,6 +110,7 @@ class Peer(Handlers, Client):
         self._metadata = metadata or {}
         self._drain_timeout = drain_timeout
         self._registry = open_registry(registry)
+        self._lease_url = registry if lease_thread else None
         self._core = Core(self.service, self.node_id, self, max_frame_bytes, large_message_bytes, check_codec(codec))
         size = check_subset_size(subset_size)
         router = Router(self._core, self._registry, tls.client if tls else None, size, idle_session)
@@ -202,7 +206,8 @@ class Peer(Handlers, Client):
         said = self.announced()
         metadata = {**self._metadata, RESERVED: said} if said else self._metadata
         record = NodeRecord(self.node_id, self.service, *self._announced_address(), metadata)
-        self._announcement = Announcement(self._registry, record)
+        url = self._lease_url
+        self._announcement = Announcement(self._registry, record) if url is None else LeaseThread(url, record)
         await self._announcement.start()
 
     async def _listen(self) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import re
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Set
@@ -193,14 +194,15 @@ class Announcement:
             log.warning("not withdrawn from the registry, the record ends by itself in %g s: %s", RECORD_TTL, error)
 
     async def _beat(self) -> None:
-        lost = False
+        good_at, lost = time.monotonic(), False
         while True:
             await asyncio.sleep(jittered(HEARTBEAT_INTERVAL))
             try:
                 await self._registry.announce(self._record, joins=False)
+                now = time.monotonic()
                 if lost:
-                    log.warning("the registry %s is back", self._registry.url)
-                lost = False
+                    log.warning("the registry %s is back; it was stale for %.0f s", self._registry.url, now - good_at)
+                good_at, lost = now, False
             except MeshError as error:
                 if not lost:
                     log.warning("%s; known nodes go on being used, and this node announces itself again later", error)
