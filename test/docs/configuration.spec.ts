@@ -6,6 +6,9 @@ import ts from 'typescript';
 import { MESH_DEFAULTS } from '../../lib/node/mesh-options.js';
 import { DEFAULT_WIRE_LIMITS } from '../../lib/protocol/limits.js';
 import { REGISTRY_DEFAULTS } from '../../lib/registry/registry.js';
+import { DEFAULT_EJECTION } from '../../lib/routing/ejection.js';
+import { DEFAULT_RETRY } from '../../lib/routing/retry.js';
+import { DEFAULT_RETRY_BUDGET } from '../../lib/routing/retry-budget.js';
 import { DEFAULT_BACKOFF } from '../../lib/transport/backoff.js';
 import { DEFAULT_KEEP_ALIVE } from '../../lib/transport/keep-alive.js';
 import { ROOT } from './snippet-project.js';
@@ -30,7 +33,7 @@ const INTERFACES = {
 type InterfaceName = keyof typeof INTERFACES;
 
 /** Options of MeshOptions whose own fields are documented beside them. */
-const NESTED = ['advertise', 'http', 'keepAlive', 'reconnect', 'limits'];
+const NESTED = ['advertise', 'http', 'keepAlive', 'reconnect', 'limits', 'ejection', 'retry', 'retryBudget'];
 
 const DEFAULTS: Readonly<Record<string, string | number | boolean>> = {
   ...MESH_DEFAULTS,
@@ -38,6 +41,9 @@ const DEFAULTS: Readonly<Record<string, string | number | boolean>> = {
   ...prefixed('keepAlive', DEFAULT_KEEP_ALIVE),
   ...prefixed('reconnect', DEFAULT_BACKOFF),
   ...prefixed('limits', DEFAULT_WIRE_LIMITS),
+  ...prefixed('ejection', DEFAULT_EJECTION),
+  ...prefixed('retry', DEFAULT_RETRY),
+  ...prefixed('retryBudget', DEFAULT_RETRY_BUDGET),
 };
 
 const COMPILE_LIMIT_MS = 120_000;
@@ -80,12 +86,13 @@ function declared(): Record<InterfaceName, { own: string[]; comments: Map<string
     if (symbol === undefined) throw new Error(`${INTERFACES[name]} exports no ${name}`);
     return checker.getDeclaredTypeOfSymbol(symbol);
   };
+  const nodeOptions = typeOf('MeshOptions');
   const properties = (type: ts.Type, path = ''): [string, string][] =>
     checker.getPropertiesOfType(type).flatMap((property): [string, string][] => {
       const name = `${path}${property.name}`;
       const tag = property.getJsDocTags(checker).find((one) => one.name === 'default');
       const entry: [string, string] = [name, ts.displayPartsToString(tag?.text)];
-      if (path !== '' || !NESTED.includes(name)) return [entry];
+      if (path !== '' || type !== nodeOptions || !NESTED.includes(name)) return [entry];
       return [
         entry,
         ...properties(checker.getNonNullableType(checker.getTypeOfSymbol(property)), `${name}.`),
@@ -153,7 +160,7 @@ describe('docs/configuration.md', () => {
   it('agrees with the defaults in the comments of the options', () => {
     const { comments } = declaredOnce().MeshOptions;
     const wrong = [...comments].flatMap(([name, comment]) => {
-      const number = /^[\d_]+/.exec(comment)?.[0].replaceAll('_', '');
+      const number = /^[\d_.]+/.exec(comment)?.[0].replaceAll('_', '');
       return number === undefined || number === String(DEFAULTS[name]) ? [] : `${name}: ${comment}`;
     });
     expect(wrong).toEqual([]);

@@ -53,7 +53,7 @@ describe('docs/protocol.md', () => {
   it('shows each kind of packet that this version sends', () => {
     const kinds = new Set(packets.map(({ text }) => packetKind(JSON.parse(text))));
     expect(kinds).toEqual(
-      new Set(['request', 'response', 'event', 'cancel', 'placeholder', 'open', 'drain']),
+      new Set(['request', 'response', 'event', 'cancel', 'placeholder', 'open', 'drain', 'load']),
     );
   });
 

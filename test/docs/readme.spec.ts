@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MeshClientProxy, type PickerFactory } from '../../lib/index.js';
+import { candidate } from '../support/candidates.js';
 import { RedisServer } from '../support/redis-server.js';
 import { python } from './python.js';
 import { ROOT, SnippetProject, type Running } from './snippet-project.js';
@@ -85,7 +86,7 @@ describe('the README and CONTRIBUTING', () => {
   it('shows a picker that picks', async () => {
     const file = join(project.folder, 'random-picker.js');
     const { randomPicker } = (await import(file)) as { randomPicker: PickerFactory };
-    const nodes = [{ id: 'a' }, { id: 'b' }];
+    const nodes = [candidate('a'), candidate('b')];
     expect(nodes).toContain(randomPicker(nodes, undefined).pick({}));
     expect(randomPicker([], undefined).pick({})).toBeUndefined();
   });

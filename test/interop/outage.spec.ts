@@ -4,7 +4,7 @@ import { Controller, type INestMicroservice } from '@nestjs/common';
 import { MessagePattern } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { Redis } from 'ioredis';
-import { MeshClientProxy, MeshError, MeshServer } from '../../lib/index.js';
+import { MeshClientProxy, MeshError, MeshServer, roundRobin, type MeshOptions } from '../../lib/index.js';
 import { PythonPeer } from '../support/python-peer.js';
 import { RedisServer } from '../support/redis-server.js';
 import { until } from './interop.js';
@@ -43,8 +43,9 @@ describe('an outage', () => {
     return app;
   }
 
-  function clientOf(to: string): MeshClientProxy {
-    const client = new MeshClientProxy({ service: 'caller', registry: redis.url, to, ...FAST });
+  function clientOf(to: string, options: Partial<MeshOptions> = {}): MeshClientProxy {
+    const given = { service: 'caller', registry: redis.url, to, ...FAST };
+    const client = new MeshClientProxy({ ...given, ...options });
     open.push(client);
     return client;
   }
@@ -114,7 +115,7 @@ describe('an outage', () => {
       [0, 1].map(() => PythonPeer.start('interop_peer.py', { registry: redis.url, service: 'python-peer' })),
     );
     open.push({ close: () => first!.stop() }, { close: () => second!.stop() });
-    const client = clientOf('python-peer');
+    const client = clientOf('python-peer', { picker: roundRobin });
     await until(async () => {
       const nodes = await client.unwrap().discover('python-peer');
       return nodes.length === 2;

@@ -118,6 +118,7 @@ describe('a peer that knows only part 1 of the protocol', () => {
       service: 'old-dialler',
       nodeId: undefined,
       plain: true,
+      takesLoad: false,
       listens: true,
     });
   });
