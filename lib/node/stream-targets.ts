@@ -65,7 +65,8 @@ export class NodeStreams implements StreamTarget {
         } else if (node.available) {
           // It does not answer, and that is not known of it yet: each other node is asked once.
           const avoid = new Set(wanted.avoid);
-          if (wish.nodeId !== undefined || avoid.has(nodeId)) throw failure;
+          const isOnly = wish.nodeId !== undefined || directory.known.length < 2;
+          if (isOnly || avoid.has(nodeId)) throw failure;
           wanted = { ...wish, avoid: avoid.add(nodeId) };
         }
       }
